@@ -1,0 +1,65 @@
+"""The ``customer360`` command: one group, each area's commands in a module of its own."""
+
+import importlib
+import sys
+
+import click
+
+from customer360 import __version__
+from customer360.exceptions import Customer360Error
+
+# name -> (module:attribute, one line of help); modules load only when their command is called,
+# so that `customer360 --help` stays fast.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
+    "identity": ("customer360.identity.commands:identity", "Who is who: resolve and evaluate."),
+    "score": ("customer360.scoring.commands:score", "Score any table of customers."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in alphabetical order."""
+        return sorted({*super().list_commands(ctx), *COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or None where the name is unknown."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands with their help without importing them."""
+        rows = [(name, COMMANDS[name][1]) for name in self.list_commands(ctx) if name in COMMANDS]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Keep customer relationships alive with data."""
+
+
+def main() -> None:
+    """Run the command line; an error that a user can mend is one message and exit code 1."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Customer360Error as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Every error that customer360 raises on purpose.
+
+Messages say what is wrong, where, and how to mend it. They never quote a person's data:
+name columns, keys of configuration, files and counts, not values of personal columns.
+"""
+
+
+class Customer360Error(Exception):
+    """Base of all errors a user can mend; the command line prints its text and exits with 1."""
+
+
+class ConfigError(Customer360Error):
+    """A configuration file, mapping file or option is wrong."""
+
+
+class SourceError(Customer360Error):
+    """A source system cannot be read as declared."""
+
+
+class SchemaDriftError(SourceError):
+    """A source's columns differ from its contract in a way that policy does not accept."""
+
+
+class GateError(Customer360Error):
+    """A quality gate failed; nothing is published."""
+
+
+class BusyError(Customer360Error):
+    """Another run holds what this one needs, or has overtaken it."""
+
+
+class ModelError(Customer360Error):
+    """A model cannot be trained, or its file is not what the registry says."""
