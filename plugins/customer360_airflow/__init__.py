@@ -1,1 +1,1 @@
-"""The Airflow face of customer360: assets, DAG defaults, callbacks, the local runner, the web view."""
+"""The Airflow face of customer360: assets, defaults, callbacks, the local runner, the web view."""
