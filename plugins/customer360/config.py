@@ -176,6 +176,12 @@ class CompanySources(Strict):
         """The company's time zone."""
         return ZoneInfo(self.time_zone)
 
+    def zone_of(self, column: Column) -> ZoneInfo:
+        """The time zone in which a timestamp column without offset is written."""
+        return (
+            self.zone if column.zone == "local" or column.type == "date" else ZoneInfo(column.zone)
+        )
+
     def day_end(self, day: dt.date) -> dt.datetime:
         """The company's midnight that ends ``day``, as naive UTC."""
         midnight = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), tzinfo=self.zone)

@@ -44,7 +44,6 @@ def connect(
                 "threads": settings.threads,
                 "memory_limit": settings.memory_limit,
                 "temp_directory": str(spill),
-                "TimeZone": "UTC",
                 "autoinstall_known_extensions": "false",
             },
         )
@@ -52,6 +51,7 @@ def connect(
         raise Customer360Error(
             f"cannot open {path}: {first_line(error)}. Is another process writing to it?"
         ) from None
+    connection.execute("set TimeZone = 'UTC'")
     try:
         yield connection
     finally:
