@@ -1,0 +1,42 @@
+-- An alert is raised for a customer whose tier is worth it and whose risk is over the line.
+{%- set alert = var('churn_alert') %}
+with alerts as (
+    select
+        customer_id,
+        as_of,
+        value_tier,
+        churn_probability,
+        churn_horizon_days,
+        value_at_risk_cents
+    from {{ ref('customer_360') }}
+    where
+        churn_probability >= {{ alert.min_probability }}
+        and value_tier in ({% for tier in alert.tiers %}'{{ tier.name }}'{{ ", " if not loop.last }}{% endfor %}{{ "''" if not alert.tiers }})
+)
+
+select
+    'churn-' || alerts.customer_id || '-' || cast(alerts.as_of as varchar) as alert_id,
+    alerts.customer_id,
+    alerts.as_of,
+    alerts.value_tier,
+    alerts.churn_probability,
+    alerts.churn_horizon_days as horizon_days,
+    risk.reason_1,
+    risk.reason_2,
+    risk.reason_3,
+    alerts.value_at_risk_cents,
+    case alerts.value_tier
+        {%- for tier in alert.tiers %}
+        when '{{ tier.name }}' then '{{ tier.owner | replace("'", "''") }}'
+        {%- endfor %}
+        else ''
+    end as owner,
+    case alerts.value_tier
+        {%- for tier in alert.tiers %}
+        when '{{ tier.name }}' then '{{ tier.action | replace("'", "''") }}'
+        {%- endfor %}
+        else ''
+    end as suggested_action,
+    {{ add_days('alerts.as_of', alert.expires_after_days) }} as expires_on
+from alerts
+inner join {{ ref('churn_risk') }} as risk on alerts.customer_id = risk.customer_id
