@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from customer360.config import Config, companies
+from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
 from customer360.exceptions import Customer360Error, GateError
 from customer360.settings import PROJECT, Settings
@@ -28,7 +28,7 @@ def write_dbt_sources(settings: Settings) -> None:
 
     They hold for every company, so that a change of COMPANY does not change the file.
     """
-    declared = {}
+    declared: dict[str, Source] = {}
     for company in companies(settings).values():
         for name, source in company.sources.items():
             if name in declared and declared[name] != source:
@@ -152,7 +152,6 @@ def run_dbt(
             "CUSTOMER360_RAW": str(settings.raw_path),
             "CUSTOMER360_THREADS": str(settings.threads),
             "CUSTOMER360_MEMORY": settings.memory_limit,
-            "CUSTOMER360_DBT_TARGET": str(settings.data_dir / "dbt"),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
     )
@@ -162,6 +161,7 @@ def run_dbt(
                 *arguments,
                 "--project-dir", str(DBT_PROJECT),
                 "--profiles-dir", str(DBT_PROJECT),
+                "--target-path", str(settings.data_dir / "dbt"),
                 "--log-path", str(settings.data_dir / "dbt" / "logs"),
                 "--vars", json.dumps(dbt_vars(config, as_of)),
                 "--log-level", "warn",
