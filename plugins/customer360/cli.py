@@ -13,6 +13,7 @@ from customer360.exceptions import Customer360Error
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
     "identity": ("customer360.identity.commands:identity", "Who is who: resolve and evaluate."),
+    "snapshot": ("customer360.snapshot_commands:snapshot", "What is published; taking it back."),
     "score": ("customer360.scoring.commands:score", "Score any table of customers."),
 }
 
