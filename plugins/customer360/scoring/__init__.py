@@ -1,0 +1,1 @@
+"""Scores for any table: reading what a mapping file describes, running ``models``, writing OUT."""
