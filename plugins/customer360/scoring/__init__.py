@@ -1,1 +1,5 @@
-"""Scores for any table: reading what a mapping file describes, running ``models``, writing OUT."""
+"""Scoring customers: where models meet tables.
+
+What belongs here: reading and writing the tables that models need, training, scoring, the
+``customer360 score`` commands. What does not: the mathematics (``models/``).
+"""
