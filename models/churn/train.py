@@ -1,0 +1,276 @@
+"""Fitting, calibrating and choosing: gradient boosting, or the best simple rule."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
+
+from models.churn.features import FEATURES, matrix
+from models.churn.rules import fit_logistic, rule_scores
+from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
+from models.common.errors import ModelDataError
+from models.common.metrics import log_losses, paired_gain, ranking_metrics
+from models.common.windows import Windows
+
+Floats = NDArray[np.float64]
+BOOSTING = "gradient boosting"
+# Rates of groups that the model does not score are pulled to the overall rate by so many
+# customers.
+PRIOR_ROWS = 20.0
+_RISES_WITH = {"recency_days", "recency_in_gaps"}
+_FALLS_WITH = {
+    "orders_1w",
+    "orders_2w",
+    "orders_4w",
+    "orders_8w",
+    "orders_13w",
+    "orders_26w",
+    "orders_52w",
+    "active_weeks_4w",
+    "active_weeks_13w",
+    "active_weeks_26w",
+    "active_weeks_52w",
+    "active_periods",
+    "active_share",
+}
+
+
+@dataclass(frozen=True)
+class ChurnModel:
+    """Everything that scoring needs; plain values and one scikit-learn estimator.
+
+    Attributes:
+        horizon_days: a churner does not buy in so many days.
+        chosen: ``gradient boosting``, or the name of the simple rule that was not beaten.
+        estimator: the fitted boosting (also kept where a rule is used, to compare).
+        columns: places in ``FEATURES`` that the estimator uses (a constant one is dropped).
+        calibration: of the estimator.
+        logistic: weights of the three-variable logistic.
+        rule_lines: rule -> slope and intercept from its score to the logit of the probability.
+        medians: of the training rows; reasons compare a customer with them.
+        new_rate, new_rows: churn rate of new customers (see ``predict.is_new``) in the past.
+        lapsed_rate, lapsed_rows: the same of customers without a purchase for ``lapsed_days``.
+        choice: figures on the choice window, by model and rule.
+    """
+
+    horizon_days: int
+    chosen: str
+    estimator: HistGradientBoostingClassifier
+    columns: list[int]
+    calibration: LogitCalibration
+    logistic: list[float]
+    rule_lines: dict[str, list[float]]
+    medians: dict[str, float]
+    base_rate: float
+    new_rate: float
+    new_rows: int
+    lapsed_days: int
+    lapsed_rate: float
+    lapsed_rows: int
+    learned_until: str
+    seed: int
+    choice: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def to_artefact(self) -> dict[str, Any]:
+        """Plain values and the estimator, as the registry keeps them."""
+        values = dict(self.__dict__)
+        values["calibration"] = [self.calibration.slope, self.calibration.intercept]
+        return values
+
+    @staticmethod
+    def from_artefact(values: dict[str, Any]) -> "ChurnModel":
+        """The model that ``to_artefact`` took apart."""
+        slope, intercept = values["calibration"]
+        return ChurnModel(**{**values, "calibration": LogitCalibration(slope, intercept)})
+
+
+def is_new(frame: pd.DataFrame, horizon_days: int) -> NDArray[np.bool_]:
+    """One purchase, and less than a horizon ago: nothing of the customer's own to go by yet."""
+    once = frame["visits"].to_numpy(dtype=np.int64) <= 1
+    young = frame["tenure_days"].to_numpy(dtype=np.int64) < horizon_days
+    fresh: NDArray[np.bool_] = once & young
+    return fresh
+
+
+def is_lapsed(frame: pd.DataFrame, lapsed_days: int) -> NDArray[np.bool_]:
+    """No purchase for so long that all are alike."""
+    lapsed: NDArray[np.bool_] = frame["recency_days"].to_numpy(dtype=np.int64) >= lapsed_days
+    return lapsed
+
+
+def churned(frame: pd.DataFrame) -> Floats:
+    """1 where nothing was bought in the horizon."""
+    label: Floats = (frame["future_orders"].to_numpy(dtype=np.int64) == 0).astype(np.float64)
+    return label
+
+
+def rows_of(frame: pd.DataFrame, *origins: object) -> pd.DataFrame:
+    """The rows of these origins."""
+    wanted = pd.to_datetime(pd.Series(list(origins)))
+    return frame[pd.to_datetime(frame["as_of"]).isin(wanted)]
+
+
+def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 2) -> ChurnModel:
+    """Fit on the training origins, calibrate on the next window, choose on the one after it.
+
+    Args:
+        frame: ``customer_features`` with ``future_orders`` at every origin of ``windows``; rows
+            of the report window, if there are any, are not looked at.
+        windows: see ``models.common.windows``.
+        seed: of the boosting.
+        threads: cap on OpenMP threads (oversubscription made fits 25 times slower).
+
+    Raises:
+        ModelDataError: too few rows, or one class only.
+    """
+    lapsed_days = max(364, 2 * windows.horizon_days)
+    fit_rows = rows_of(frame, *windows.training)
+    new_rate, new_rows, lapsed_rate, lapsed_rows = _group_rates(
+        rows_of(frame, *windows.training, windows.calibration), windows, lapsed_days
+    )
+    fit_rows = _scored(fit_rows, windows, lapsed_days)
+    calibration_rows = _scored(rows_of(frame, windows.calibration), windows, lapsed_days)
+    choice_rows = _scored(rows_of(frame, windows.choice), windows, lapsed_days)
+    label = churned(fit_rows)
+    _check(label, churned(calibration_rows), churned(choice_rows), windows.horizon_days)
+
+    values = matrix(fit_rows)
+    columns = _informative(values)
+    with threadpool_limits(limits=threads):
+        estimator = _boosting(columns, len(fit_rows), seed).fit(values[:, columns], label)
+        raw = estimator.predict_proba(matrix(calibration_rows)[:, columns])[:, 1]
+        raw_choice = estimator.predict_proba(matrix(choice_rows)[:, columns])[:, 1]
+        logistic = fit_logistic(fit_rows, label)
+    calibration_label = churned(calibration_rows)
+    lines: dict[str, list[float]] = {}
+    for rule, score in rule_scores(calibration_rows, windows.horizon_days, logistic).items():
+        slope, intercept = fit_logit_line(score, calibration_label, ridge=1e-3)
+        lines[rule] = [slope, intercept]
+    candidates = {
+        rule: _line(score, lines[rule])
+        for rule, score in rule_scores(choice_rows, windows.horizon_days, logistic).items()
+    }
+    # A score that ranks the wrong way round on later rows cannot be calibrated, so a rule is used.
+    calibration = LogitCalibration()
+    try:
+        calibration = fit_calibration(calibration_label, raw)
+        candidates = {BOOSTING: calibration.apply(raw_choice), **candidates}
+    except ModelDataError:
+        pass
+    choice_label = churned(choice_rows)
+    chosen, figures = _choose(choice_label, candidates)
+    return ChurnModel(
+        horizon_days=windows.horizon_days,
+        chosen=chosen,
+        estimator=estimator,
+        columns=columns,
+        calibration=calibration,
+        logistic=logistic,
+        rule_lines=lines,
+        medians={name: float(np.nanmedian(values[:, place])) for place, name in _known(values)},
+        base_rate=float(calibration_label.mean()),
+        new_rate=new_rate,
+        new_rows=new_rows,
+        lapsed_days=lapsed_days,
+        lapsed_rate=lapsed_rate,
+        lapsed_rows=lapsed_rows,
+        learned_until=windows.learned_until.isoformat(),
+        seed=seed,
+        choice=figures,
+    )
+
+
+def _line(score: Floats, line: list[float]) -> Floats:
+    probability: Floats = 1.0 / (1.0 + np.exp(-(line[0] * score + line[1])))
+    return probability
+
+
+def _known(values: Floats) -> list[tuple[int, str]]:
+    return [
+        (place, name) for place, name in enumerate(FEATURES) if np.isfinite(values[:, place]).any()
+    ]
+
+
+def _informative(values: Floats) -> list[int]:
+    """Columns with at least two values; scikit-learn 1.9 stops on one that is all unknown."""
+    places = []
+    for place, _ in _known(values):
+        column = values[:, place]
+        finite = column[np.isfinite(column)]
+        if finite.min() != finite.max() or finite.size != column.size:
+            places.append(place)
+    if not places:
+        raise ModelDataError("all features are constant; there is nothing to learn from")
+    return places
+
+
+def _boosting(columns: list[int], rows: int, seed: int) -> HistGradientBoostingClassifier:
+    # Small trees and large leaves: the rows of one customer at neighbouring origins are almost
+    # the same row. Monotone in recency and frequency: a reason never contradicts its number.
+    names = [FEATURES[place] for place in columns]
+    return HistGradientBoostingClassifier(
+        max_iter=120,
+        learning_rate=0.05,
+        max_leaf_nodes=8,
+        min_samples_leaf=min(300, max(20, rows // 100)),
+        l2_regularization=10.0,
+        early_stopping=False,
+        monotonic_cst=[(name in _RISES_WITH) - (name in _FALLS_WITH) for name in names],
+        random_state=seed,
+    )
+
+
+def _scored(frame: pd.DataFrame, windows: Windows, lapsed_days: int) -> pd.DataFrame:
+    own = ~is_new(frame, windows.horizon_days) & ~is_lapsed(frame, lapsed_days)
+    return frame[own]
+
+
+def _group_rates(
+    frame: pd.DataFrame, windows: Windows, lapsed_days: int
+) -> tuple[float, int, float, int]:
+    """Past churn rates of new and of lapsed customers, pulled to the overall rate."""
+    label = churned(frame)
+    overall = float(label.mean()) if len(label) else 0.5
+    rates: list[tuple[float, int]] = []
+    for members in (is_new(frame, windows.horizon_days), is_lapsed(frame, lapsed_days)):
+        rows = int(members.sum())
+        # Without any, lapsed and new customers are taken for as risky as the average at least.
+        rates.append(((label[members].sum() + PRIOR_ROWS * overall) / (rows + PRIOR_ROWS), rows))
+    (new_rate, new_rows), (lapsed_rate, lapsed_rows) = rates
+    return float(new_rate), new_rows, float(max(lapsed_rate, overall)), lapsed_rows
+
+
+def _check(fit: Floats, calibration: Floats, choice: Floats, horizon_days: int) -> None:
+    for name, label in (("training", fit), ("calibration", calibration), ("choice", choice)):
+        if len(label) < 50:
+            raise ModelDataError(
+                f"only {len(label)} customers in the {name} window; 50 are needed: "
+                "give more customers or a longer history"
+            )
+        if label.min() == label.max():
+            what = "stayed away" if label.min() == 1.0 else "bought again"
+            raise ModelDataError(
+                f"in the {name} window every customer {what} within {horizon_days} days: "
+                "with one class only there is nothing to learn; choose another horizon"
+            )
+
+
+def _choose(
+    label: Floats, candidates: dict[str, Floats]
+) -> tuple[str, dict[str, dict[str, float]]]:
+    """The boosting if it beats the best rule by log loss and does not rank worse; else the rule."""
+    losses = {name: log_losses(label, chance) for name, chance in candidates.items()}
+    figures = {
+        name: {**ranking_metrics(label, chance), "log_loss": float(losses[name].mean())}
+        for name, chance in candidates.items()
+    }
+    best_rule = min((name for name in losses if name != BOOSTING), key=lambda n: losses[n].mean())
+    if BOOSTING not in losses:
+        return best_rule, figures
+    gain = paired_gain(losses[best_rule], losses[BOOSTING])["gain"]
+    better = gain > 0 and figures[BOOSTING]["auc"] >= figures[best_rule]["auc"]
+    return (BOOSTING if better else best_rule), figures

@@ -1,0 +1,92 @@
+"""Purchase features of any table of orders, by the SQL that the mart uses.
+
+What belongs here: rendering ``dbt_project/macros/customer_features.sql`` without dbt, and running
+it for a set of origins. What does not: another definition of a feature.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import cache
+
+import duckdb
+import jinja2
+import pyarrow as pa
+
+from customer360.settings import PROJECT
+
+_MACROS = PROJECT / "dbt_project" / "macros" / "customer_features.sql"
+
+
+class _DuckDBAdapter:
+    """What ``adapter.dispatch`` means to a macro when dbt is not there."""
+
+    def __init__(self) -> None:
+        self.macros: object = None
+
+    def dispatch(self, name: str) -> Callable[..., str]:
+        for prefix in ("duckdb", "default"):
+            macro = getattr(self.macros, f"{prefix}__{name}", None)
+            if macro is not None:
+                found: Callable[..., str] = macro
+                return found
+        raise jinja2.UndefinedError(f"no macro {name} for DuckDB in {_MACROS.name}")
+
+
+@cache
+def _macros() -> jinja2.environment.TemplateModule:
+    # SQL, not HTML: the values that go in are relation names and whole numbers.
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+    adapter = _DuckDBAdapter()
+    template = environment.from_string(
+        _MACROS.read_text(encoding="utf-8"), globals={"adapter": adapter}
+    )
+    module = template.make_module()
+    adapter.macros = module
+    return module
+
+
+def features_sql(orders: str, origins: str, horizon_days: int) -> str:
+    """The features' SQL over relations ``orders`` and ``origins`` (quoted by the caller)."""
+    return str(_macros().customer_features(orders, origins, horizon_days=horizon_days))  # type: ignore[attr-defined]
+
+
+def labels_sql(orders: str, origins: str, horizon_days: int) -> str:
+    """The SQL of what came after each origin."""
+    return str(_macros().future_orders(orders, origins, horizon_days=horizon_days))  # type: ignore[attr-defined]
+
+
+def make_origins(connection: duckdb.DuckDBPyConnection, origins: Sequence[date]) -> None:
+    """(Re)make the temporary table ``scoring_origins`` of these dates."""
+    connection.execute("create or replace temp table scoring_origins (as_of date)")
+    connection.executemany("insert into scoring_origins values (?)", [[day] for day in origins])
+
+
+def read_features(
+    connection: duckdb.DuckDBPyConnection,
+    origins: Sequence[date],
+    horizon_days: int,
+    orders: str = "orders",
+    labels: bool = False,
+) -> pa.Table:
+    """Features of every customer at every origin, sorted by origin and customer.
+
+    Args:
+        connection: holds the relation ``orders``.
+        origins: the as-of dates.
+        horizon_days: length of the time ahead; shapes the period features and the labels.
+        orders: name or parenthesised query of the orders.
+        labels: also ``future_orders`` and ``future_spend_cents`` (0 where there was nothing).
+    """
+    make_origins(connection, origins)
+    query = f"select * from ({features_sql(orders, 'scoring_origins', horizon_days)})"
+    if labels:
+        future = labels_sql(orders, "scoring_origins", horizon_days)
+        query = f"""
+            select
+                features.*,
+                coalesce(later.future_orders, 0) as future_orders,
+                coalesce(later.future_spend_cents, 0) as future_spend_cents
+            from ({query}) as features
+            left join ({future}) as later using (as_of, customer_id)
+        """
+    return connection.execute(f"{query} order by as_of, customer_id").to_arrow_table()
