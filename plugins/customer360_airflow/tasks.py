@@ -8,6 +8,7 @@ file is parsed.
 import contextlib
 import datetime as dt
 import hashlib
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -103,9 +104,11 @@ class Step(BaseOperator):
         self.layer = layer
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run the step; its counts and ids become the task's XCom."""
+        """Run the step; its counts and ids, and its own seconds, become the task's XCom."""
+        started = time.monotonic()
         with told_plainly():
-            return self.run_step(load_settings(), as_of_day(context["dag_run"]), context)
+            result = self.run_step(load_settings(), as_of_day(context["dag_run"]), context)
+        return {**result, "seconds": round(time.monotonic() - started, 2)}
 
     def run_id(self, context: Context) -> str:
         """The library's run id that this task works for."""
