@@ -53,8 +53,7 @@ def run_gate(
         raise GateError(f"{layer}: nothing is expected of {', '.join(empty) or 'any table'}")
     report = settings.reports_dir / run_id / layer
     shutil.rmtree(report, ignore_errors=True)
-    listeners = _Listeners(attach or {})
-    with listeners:
+    with _Listeners(attach or {}):
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         context.add_data_docs_site(
@@ -105,7 +104,6 @@ def run_gate(
             )
         )
         context.build_data_docs(site_names=["report"])
-        listeners.dispose(source)
     return _judge(layer, report, outcome)
 
 
@@ -159,6 +157,7 @@ class _Listeners:
 
     def __init__(self, attach: dict[str, Path]) -> None:
         self.attach = attach
+        self.opened: list[Any] = []
 
     def __enter__(self) -> "_Listeners":
         event.listen(Engine, "after_cursor_execute", _buffer)
@@ -168,19 +167,18 @@ class _Listeners:
     def __exit__(self, *_: object) -> None:
         event.remove(Engine, "after_cursor_execute", _buffer)
         event.remove(Engine, "connect", self._connect)
+        # GX keeps its engines; the file must be free for the next step of this process.
+        for connection in self.opened:
+            connection.close()
 
     def _connect(self, connection: Any, _record: object) -> None:
         if not type(connection).__module__.startswith("duckdb_engine"):
             return
+        self.opened.append(connection)
         cursor = connection.cursor()
         cursor.execute("set TimeZone = 'UTC'")
         for name, path in self.attach.items():
             cursor.execute(f"attach if not exists {literal(path)} as {name} (read_only)")
-
-    @staticmethod
-    def dispose(source: Any) -> None:
-        """Release the database file."""
-        source.get_engine().dispose()
 
 
 def _buffer(

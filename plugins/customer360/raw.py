@@ -7,6 +7,7 @@ version of each key before that day's end, so the order in which batches arrive 
 What does not belong here: reading sources, or any meaning of the columns.
 """
 
+import datetime as dt
 import hashlib
 import json
 from collections import defaultdict
@@ -35,6 +36,7 @@ create table if not exists meta.batches (
     duplicate_rows bigint not null,
     quarantined_rows bigint not null,
     loaded_by varchar not null,
+    is_audited boolean not null,
     primary key (source, table_name, batch)
 );
 create table if not exists meta.tables (
@@ -57,50 +59,65 @@ create table if not exists meta.quarantine (
 """
 
 
-def load(settings: Settings, config: Config, run_id: str) -> dict[str, dict[str, int]]:
+def load(
+    settings: Settings, config: Config, as_of: dt.date, run_id: str
+) -> dict[str, dict[str, int]]:
     """Load every landed batch that raw does not hold yet, each in a transaction of its own.
 
     Returns:
-        source -> counts of the batches that this run loaded.
+        source -> read, loaded, duplicates and quarantined rows of what was delivered for ``as_of``.
     """
-    pending: dict[tuple[str, str], list[Batch]] = defaultdict(list)
+    landed: dict[tuple[str, str], list[Batch]] = defaultdict(list)
     for batch in landing.batches(settings):
         source = config.sources.sources.get(batch.source)
         if source and batch.table in source.tables:
-            pending[batch.source, batch.table].append(batch)
+            landed[batch.source, batch.table].append(batch)
+    totals = {}
     with connect(settings, settings.raw_path) as connection:
         connection.execute(META)
         for source_name, source in config.sources.sources.items():
+            delivered = []
             for table_name, table in source.tables.items():
+                batches = landed[source_name, table_name]
                 loader = _Loader(
                     connection, settings, config, source_name, table_name, table, run_id
                 )
-                loader.load(pending[source_name, table_name])
+                loader.load(batches)
+                delivered += [batch for batch in batches if batch.day <= as_of][-1:]
+            totals[source_name] = _totals(connection, delivered)
         connection.execute("checkpoint")
-        return loaded_by(connection, run_id)
+    return totals
 
 
-def loaded_by(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[str, dict[str, int]]:
-    """source -> read, loaded, duplicates, quarantined of the batches that a run loaded."""
-    rows = connection.execute(
-        "select source, sum(read_rows), sum(loaded_rows), sum(duplicate_rows), "
-        "sum(quarantined_rows) from meta.batches where loaded_by = ? group by source",
-        [run_id],
-    ).fetchall()
+def _totals(connection: duckdb.DuckDBPyConnection, delivered: list[Batch]) -> dict[str, int]:
     names = ("read", "loaded", "duplicates", "quarantined")
-    return {row[0]: dict(zip(names, map(int, row[1:]), strict=True)) for row in rows}
+    found = dict.fromkeys(names, 0)
+    for batch in delivered:
+        rows = connection.execute(
+            "select read_rows, loaded_rows, duplicate_rows, quarantined_rows from meta.batches "
+            "where source = ? and table_name = ? and batch = ?",
+            [batch.source, batch.table, _id(batch)],
+        ).fetchall()
+        for name, count in zip(names, rows[0], strict=True):
+            found[name] += int(count)
+    return found
 
 
-def unload(settings: Settings, run_id: str) -> int:
-    """Take back what ``run_id`` loaded, so that a failed gate leaves nothing for the next run.
+def approve(settings: Settings) -> None:
+    """Keep what was loaded: its gate has passed."""
+    with connect(settings, settings.raw_path) as connection:
+        connection.execute("update meta.batches set is_audited = true where not is_audited")
+
+
+def unload(settings: Settings) -> int:
+    """Take back every batch that has not passed the gate, so that no later run inherits it.
 
     Returns:
         How many batches were taken back; they stay in landing and are loaded and judged again.
     """
     with connect(settings, settings.raw_path) as connection, transaction(connection):
         taken = connection.execute(
-            "delete from meta.batches where loaded_by = ? returning source, table_name, batch",
-            [run_id],
+            "delete from meta.batches where not is_audited returning source, table_name, batch"
         ).fetchall()
         for source, table, batch in taken:
             _remove(connection, source, table, batch)
@@ -234,7 +251,7 @@ class _Loader:
                 f"accepted {accepted}, quarantined {quarantined}. This is a fault of customer360."
             )
         self.connection.execute(
-            "insert into meta.batches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into meta.batches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
             [
                 self.source, self.name, batch.as_of, _id(batch), batch.mode,
                 read, accepted, accepted - loaded, quarantined, self.run_id,

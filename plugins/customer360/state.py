@@ -368,6 +368,18 @@ def last_run(engine: Engine, status: str | None = None) -> RowMapping | None:
         return connection.execute(query).mappings().first()
 
 
+def last_published(engine: Engine, not_after: dt.date) -> RowMapping | None:
+    """The newest published run of the latest day that is not after ``not_after``, or None."""
+    query = (
+        select(runs)
+        .where(runs.c.status == "published", runs.c.as_of <= not_after)
+        .order_by(runs.c.as_of.desc(), runs.c.token.desc())
+        .limit(1)
+    )
+    with engine.begin() as connection:
+        return connection.execute(query).mappings().first()
+
+
 def _run(connection: Connection, run_id: str) -> RowMapping | None:
     return connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().first()
 

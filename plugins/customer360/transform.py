@@ -185,6 +185,16 @@ def run_dbt(
     return counts
 
 
+def published_tables(settings: Settings) -> dict[str, dict[str, Any]]:
+    """name -> kind and key of each mart, as its YAML declares them, from the last dbt run."""
+    manifest = json.loads((settings.data_dir / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    return {
+        node["name"]: {"kind": node["meta"]["kind"], "key": node["meta"]["key"]}
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model" and "kind" in node["meta"]
+    }
+
+
 def _refuse(failed: list[Any]) -> None:
     tests = [result for result in failed if str(result.status) == "fail"]
     models = [result for result in failed if str(result.status) == "error"]

@@ -13,9 +13,7 @@ class FakePipelineFinder:
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name != "customer360.pipeline":
             return None
-        return importlib.util.spec_from_file_location(
-            name, Path(__file__).with_name("pipeline.py")
-        )
+        return importlib.util.spec_from_file_location(name, Path(__file__).with_name("pipeline.py"))
 
 
 sys.meta_path.insert(0, FakePipelineFinder)  # type: ignore[arg-type]

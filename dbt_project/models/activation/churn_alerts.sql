@@ -4,6 +4,7 @@ with alerts as (
     select
         customer_id,
         as_of,
+        last_order_on as started_on,
         value_tier,
         churn_probability,
         churn_horizon_days,
@@ -15,9 +16,13 @@ with alerts as (
 )
 
 select
-    'churn-' || alerts.customer_id || '-' || cast(alerts.as_of as varchar) as alert_id,
+    -- The same for as long as the customer stays away: a tool can follow it from day to day.
+    'a' || substr(md5(
+        alerts.customer_id || '|churn|' || cast(alerts.started_on as varchar)
+    ), 1, 24) as alert_id,
     alerts.customer_id,
-    alerts.as_of,
+    'churn' as kind,
+    alerts.started_on,
     alerts.value_tier,
     alerts.churn_probability,
     alerts.churn_horizon_days as horizon_days,

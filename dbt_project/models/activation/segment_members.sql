@@ -2,8 +2,7 @@
 {%- for segment in var('segments') %}
 select
     customer_id,
-    '{{ segment.name }}' as segment,
-    as_of
+    '{{ segment.name }}' as segment
 from {{ ref('customer_360') }}
 where {{ segment.rule }}
 {{ "union all" if not loop.last }}
@@ -11,8 +10,7 @@ where {{ segment.rule }}
 {%- if not var('segments') %}
 select
     customer_id,
-    cast(null as varchar) as segment,
-    as_of
+    cast(null as varchar) as segment
 from {{ ref('customer_360') }}
 where false
 {%- endif %}

@@ -137,7 +137,9 @@ class Drive:
 
     def _advance(self, day: Day, tasks: Mapping[tuple[str, str, str], Task], several: bool) -> None:
         """Tell what is new about a day, and find the runs that have followed."""
-        mine = [task for task in tasks.values() if day.runs.get(task["dag_id"]) == task["dag_run_id"]]
+        mine = [
+            task for task in tasks.values() if day.runs.get(task["dag_id"]) == task["dag_run_id"]
+        ]
         for task in sorted(mine, key=lambda task: task["end_date"] or "9999"):
             self._tell(task, f"{day.key}  " if several else "")
         if not all(task["state"] in FINAL for task in mine):

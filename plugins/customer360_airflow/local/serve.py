@@ -127,8 +127,10 @@ def _prepare() -> None:
 
     home = Path(os.environ["AIRFLOW_HOME"])
     stamp = home / "migrated"
-    if not (home / "airflow.db").exists() or not stamp.exists() or (
-        stamp.read_text() != __version__
+    if (
+        not (home / "airflow.db").exists()
+        or not stamp.exists()
+        or (stamp.read_text() != __version__)
     ):
         db.initdb()
         stamp.write_text(__version__)
