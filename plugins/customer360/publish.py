@@ -431,7 +431,7 @@ def _copy(settings: Settings, work_file: Path, name: str, run_id: str) -> Path:
     try:
         shutil.copyfile(work_file, partial)
         partial.chmod(0o444)
-        _sync(partial)
+        sync(partial)
     except OSError:
         partial.unlink(missing_ok=True)  # on a full disk every byte counts for the others
         raise
@@ -439,7 +439,7 @@ def _copy(settings: Settings, work_file: Path, name: str, run_id: str) -> Path:
         raise PublishError(f"{work_file} was changed by another run while it was being published")
     target = folder / name
     partial.rename(target)
-    _sync(folder)
+    sync(folder)
     return target
 
 
@@ -450,10 +450,11 @@ def _point(settings: Settings, target: Path) -> None:
     aside.unlink(missing_ok=True)
     aside.symlink_to(target.name)
     aside.rename(folder / POINTER)
-    _sync(folder)
+    sync(folder)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,24 +1,12 @@
 """``customer360 snapshot``: what is published, what it holds, what changed, and taking it back."""
 
 import dataclasses
-import datetime as dt
-import json
-from typing import Any
 
 import click
 
 from customer360 import content, publish, state
+from customer360.output import JSON_OPTION, print_json
 from customer360.settings import load_settings
-
-JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, dt.date) else str(value)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,7 +27,7 @@ def path(as_json: bool) -> None:
     """
     found = publish.snapshot_path(load_settings())
     if as_json:
-        _print_json({"path": found})
+        print_json({"path": found})
     else:
         click.echo(found)
 
@@ -57,7 +45,7 @@ def list_(as_json: bool) -> None:
     state.ensure(engine)
     found = publish.snapshot_list(settings, engine)
     if as_json:
-        _print_json({"snapshots": [dataclasses.asdict(one) for one in found]})
+        print_json({"snapshots": [dataclasses.asdict(one) for one in found]})
         return
     for one in found:
         mark = "*" if one.current else "-" if one.withdrawn else " "
@@ -77,7 +65,7 @@ def info(snapshot_: str, as_json: bool) -> None:
     found = publish.find_snapshot(settings, snapshot_)
     said = {"name": found.name, **publish.read_info(settings, found)}
     if as_json:
-        _print_json(said)
+        print_json(said)
         return
     for key, value in said.items():
         if isinstance(value, dict):
@@ -103,7 +91,7 @@ def hash_(snapshot_: str, as_json: bool) -> None:
     settings = load_settings()
     found = content.snapshot_hash(publish.find_snapshot(settings, snapshot_), settings)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for part in ("hash", "data", "scores"):
         click.echo(f"{part:7}{found[part]}")
@@ -123,7 +111,7 @@ def diff(older: str, newer: str, as_json: bool) -> None:
     paths = [publish.find_snapshot(settings, reference) for reference in (older, newer)]
     found = content.snapshot_diff(paths[0], paths[1], settings)
     if as_json:
-        _print_json({"a": paths[0].name, "b": paths[1].name, **found})
+        print_json({"a": paths[0].name, "b": paths[1].name, **found})
         return
     click.echo(f"{paths[0].name} -> {paths[1].name}")
     for name, table in found["tables"].items():
@@ -156,6 +144,6 @@ def rollback(to: str | None, as_json: bool) -> None:
     target = publish.find_snapshot(settings, to) if to else None
     after = publish.snapshot_rollback(settings, engine, target)
     if as_json:
-        _print_json({"taken_back": before.name, "current": after.name})
+        print_json({"taken_back": before.name, "current": after.name})
     else:
         click.echo(f"{before.name} is taken back; {after.name} is current")
