@@ -13,7 +13,7 @@ from models.churn.features import FEATURES, matrix
 from models.churn.rules import fit_logistic, rule_scores
 from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
 from models.common.errors import ModelDataError
-from models.common.metrics import log_losses, paired_gain, ranking_metrics
+from models.common.metrics import distribution, log_losses, paired_gain, ranking_metrics
 from models.common.windows import Windows
 
 Floats = NDArray[np.float64]
@@ -21,6 +21,18 @@ BOOSTING = "gradient boosting"
 # Rates of groups that the model does not score are pulled to the overall rate by so many
 # customers.
 PRIOR_ROWS = 20.0
+# Inputs whose drift is watched; tenure is not: it grows with the company's history.
+WATCHED = (
+    "recency_days",
+    "gap_median_days",
+    "orders_4w",
+    "orders_13w",
+    "active_weeks_13w",
+    "orders_change_13w",
+    "spend_cents_13w",
+    "basket_cents",
+)
+SCORE = "churn_probability"
 _RISES_WITH = {"recency_days", "recency_in_gaps"}
 _FALLS_WITH = {
     "orders_1w",
@@ -55,6 +67,7 @@ class ChurnModel:
         new_rate, new_rows: churn rate of new customers (see ``predict.is_new``) in the past.
         lapsed_rate, lapsed_rows: the same of customers without a purchase for ``lapsed_days``.
         choice: figures on the choice window, by model and rule.
+        reference: distributions of the training's inputs and of the score, to watch drift with.
     """
 
     horizon_days: int
@@ -74,6 +87,7 @@ class ChurnModel:
     learned_until: str
     seed: int
     choice: dict[str, dict[str, float]] = field(default_factory=dict)
+    reference: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def to_artefact(self) -> dict[str, Any]:
         """Plain values and the estimator, as the registry keeps them."""
@@ -181,6 +195,10 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
         learned_until=windows.learned_until.isoformat(),
         seed=seed,
         choice=figures,
+        reference={
+            **{name: distribution(values[:, FEATURES.index(name)]) for name in WATCHED},
+            SCORE: distribution(candidates[chosen]),
+        },
     )
 
 

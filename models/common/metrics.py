@@ -4,6 +4,7 @@ Pure functions over arrays. ``label`` is 0/1, ``probability`` is the predicted c
 rules that only rank (recency), use ``ranking_metrics``.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -179,19 +180,38 @@ def population_stability(reference: ArrayLike, current: ArrayLike, bins: int = 1
 
     Bins are deciles of the reference; missing values are a bin of their own.
     """
-    before = np.asarray(reference, dtype=np.float64)
-    after = np.asarray(current, dtype=np.float64)
-    known = before[np.isfinite(before)]
-    if known.size == 0 or after.size == 0:
-        return 0.0
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
+    before = distribution(reference, bins)
+    return stability(before, count_in(before, current))
 
-    def shares(values: Floats) -> Floats:
-        finite = np.isfinite(values)
-        places = np.searchsorted(edges, values[finite], side="left")
-        counts = np.append(np.bincount(places, minlength=len(edges) + 1), (~finite).sum())
-        smoothed: Floats = (counts + 0.5) / (len(values) + 0.5 * len(counts))
+
+def distribution(values: ArrayLike, bins: int = 10) -> dict[str, list[float]]:
+    """Edges of the bins and their counts, missing last: all of a sample that a model file keeps."""
+    sample = np.asarray(values, dtype=np.float64)
+    known = sample[np.isfinite(sample)]
+    edges: list[float] = []
+    if known.size:
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])).tolist()
+    counts = count_in({"edges": edges}, sample).tolist()
+    return {"edges": edges, "counts": counts}
+
+
+def count_in(reference: Mapping[str, Sequence[float]], values: ArrayLike) -> Floats:
+    """Counts of ``values`` in the bins of ``reference``; counts of batches may be added up."""
+    edges = np.asarray(reference["edges"], dtype=np.float64)
+    sample = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(sample)
+    places = np.searchsorted(edges, sample[finite], side="left")
+    counts = np.bincount(places, minlength=len(edges) + 1)
+    return np.append(counts, (~finite).sum()).astype(np.float64)
+
+
+def stability(reference: Mapping[str, Sequence[float]], counts: ArrayLike) -> float:
+    """Population stability index of counts in the bins of ``reference``."""
+
+    def shares(numbers: Floats) -> Floats:
+        smoothed: Floats = (numbers + 0.5) / (numbers.sum() + 0.5 * len(numbers))
         return smoothed
 
-    old, new = shares(before), shares(after)
+    old = shares(np.asarray(reference["counts"], dtype=np.float64))
+    new = shares(np.asarray(counts, dtype=np.float64))
     return float(((new - old) * np.log(new / old)).sum())

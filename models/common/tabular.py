@@ -59,6 +59,7 @@ class Column:
             values, those values, each of which gets its own weight.
         center: median; stands in for missing numbers in the linear model.
         scale: distance between the 5 % and 95 % quantiles.
+        lowest: smallest training value; for trees, missing lies one ``scale`` below it.
         few: whether ``knots`` are the values themselves.
         origin: latest date of the training rows.
     """
@@ -69,6 +70,7 @@ class Column:
     knots: tuple[float, ...] = ()
     center: float = 0.0
     scale: float = 1.0
+    lowest: float = 0.0
     few: bool = False
     origin: pd.Timestamp | None = None
 
@@ -177,6 +179,7 @@ def _describe_numbers(name: str, numbers: Floats, note: str) -> tuple[Column | N
         knots=tuple(float(knot) for knot in knots),
         center=float(np.median(known)),
         scale=float(high - low) or float(distinct[-1] - distinct[0]) or 1.0,
+        lowest=float(distinct[0]),
         few=few,
     ), note
 
@@ -260,14 +263,18 @@ class TableEncoder:
         return pd.DataFrame(read, index=frame.index)
 
     def for_trees(self, readable: pd.DataFrame) -> Floats:
-        """One column each: numbers with NaN where missing, categories as their place."""
+        """One column each: numbers, missing below all others, categories as their place.
+
+        Missing is not left NaN, because boosting refuses a column that is empty in one fold.
+        """
         parts = []
         for column in self.columns:
             values = readable[column.name]
             if column.kind == "category":
                 parts.append(values.cat.codes.to_numpy(dtype=np.float64))
             else:
-                parts.append(values.to_numpy(dtype=np.float64))
+                numbers = np.maximum(values.to_numpy(dtype=np.float64), column.lowest)
+                parts.append(np.where(np.isnan(numbers), column.lowest - column.scale, numbers))
         return np.column_stack(parts)
 
     @property

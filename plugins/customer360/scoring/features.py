@@ -4,17 +4,20 @@ What belongs here: rendering ``dbt_project/macros/customer_features.sql`` withou
 it for a set of origins. What does not: another definition of a feature.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
 import duckdb
 import jinja2
+import pandas as pd
 import pyarrow as pa
 
 from customer360.settings import PROJECT
 
-_MACROS = PROJECT / "dbt_project" / "macros" / "customer_features.sql"
+MACROS = PROJECT / "dbt_project" / "macros" / "customer_features.sql"
 
 
 class _DuckDBAdapter:
@@ -29,7 +32,7 @@ class _DuckDBAdapter:
             if macro is not None:
                 found: Callable[..., str] = macro
                 return found
-        raise jinja2.UndefinedError(f"no macro {name} for DuckDB in {_MACROS.name}")
+        raise jinja2.UndefinedError(f"no macro {name} for DuckDB in {MACROS.name}")
 
 
 @cache
@@ -38,7 +41,7 @@ def _macros() -> jinja2.environment.TemplateModule:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
     adapter = _DuckDBAdapter()
     template = environment.from_string(
-        _MACROS.read_text(encoding="utf-8"), globals={"adapter": adapter}
+        MACROS.read_text(encoding="utf-8"), globals={"adapter": adapter}
     )
     module = template.make_module()
     adapter.macros = module
@@ -59,6 +62,58 @@ def make_origins(connection: duckdb.DuckDBPyConnection, origins: Sequence[date])
     """(Re)make the temporary table ``scoring_origins`` of these dates."""
     connection.execute("create or replace temp table scoring_origins (as_of date)")
     connection.executemany("insert into scoring_origins values (?)", [[day] for day in origins])
+
+
+@dataclass(frozen=True)
+class OrdersContent:
+    """What a table of orders holds until a date; ``hash`` does not depend on the order of rows."""
+
+    rows: int
+    customers: int
+    first_on: date | None
+    last_on: date | None
+    hash: str
+
+
+def orders_content(
+    connection: duckdb.DuckDBPyConnection, as_of: date, orders: str = "orders"
+) -> OrdersContent:
+    """Counts, first and last day, and a content hash of the orders until ``as_of``."""
+    row = connection.execute(
+        f"""
+        select
+            count(*),
+            count(distinct customer_id),
+            min(ordered_on),
+            max(ordered_on),
+            sum(hash(customer_id, ordered_on, amount_cents, quantity)::hugeint)
+        from {orders}
+        where customer_id is not null and ordered_on <= ?
+        """,
+        [as_of],
+    ).fetchone()
+    assert row is not None
+    rows, customers, first_on, last_on, total = row
+    digest = hashlib.sha256(f"{rows} {total}".encode()).hexdigest()
+    return OrdersContent(rows, customers, first_on, last_on, digest)
+
+
+def feature_batches(
+    connection: duckdb.DuckDBPyConnection,
+    as_of: date,
+    horizon_days: int,
+    orders: str = "orders",
+    batch_rows: int = 100_000,
+) -> Iterator[pd.DataFrame]:
+    """Features of every customer as of one date, in batches sorted by customer.
+
+    The connection must not be used for anything else until the last batch has been taken.
+    """
+    make_origins(connection, [as_of])
+    query = f"{features_sql(orders, 'scoring_origins', horizon_days)} order by customer_id"
+    reader = connection.execute(query).to_arrow_reader(batch_rows)
+    for batch in reader:
+        yield batch.to_pandas()
 
 
 def read_features(

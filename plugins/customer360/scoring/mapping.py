@@ -264,6 +264,42 @@ def read_table(path: Path, mapping: Mapping) -> ScoringTable:
     return ScoringTable(frame, features, notes)
 
 
+_YES = {"1", "1.0", "true", "t", "yes", "y", "是"}
+_NO = {"0", "0.0", "false", "f", "no", "n", "否"}
+
+
+def read_flag(values: pd.Series, column: str, meant: str | float | None, key: str) -> pd.Series:
+    """Values as 1.0, 0.0 and NaN (missing): ``meant`` is 1, everything else is 0.
+
+    Args:
+        values: any column of two values.
+        column: its name in the file, for messages.
+        meant: the value that counts as yes; without it, words such as yes/no and 1/0 are known.
+        key: the mapping's key that sets ``meant``, for messages.
+
+    Raises:
+        SourceError: ``meant`` does not occur, or the words are not known.
+    """
+    words = values.astype("string").str.strip()
+    given = words.notna() & (words != "")
+    folded = words.str.casefold()
+    if meant is not None:
+        wanted = str(meant).strip().casefold()
+        # Parquet may hold 1.0 where the mapping says 1.
+        yes = folded.isin({wanted, f"{wanted}.0"})
+        if not yes.any():
+            raise SourceError(f"`{column}` never has the value that `{key}` names; check both")
+    else:
+        yes = folded.isin(_YES)
+        unknown = int((given & ~yes & ~folded.isin(_NO)).sum())
+        if unknown:
+            raise SourceError(
+                f"{unknown} values of `{column}` are neither yes/no, true/false nor 1/0; "
+                f"set `{key}:` in the mapping to the value that means yes"
+            )
+    return yes.astype("float64").where(given.astype(bool))
+
+
 def write_scores(frame: pd.DataFrame, path: Path) -> None:
     """Write OUT: Parquet where the name ends so, CSV otherwise; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
