@@ -86,4 +86,3 @@ def customer360_dag(
         max_active_runs=1,
         is_paused_upon_creation=True,
     )
-

@@ -39,7 +39,7 @@ def wait_until_ready(
     Raises:
         LocalAirflowError: a service ended, a DAG file cannot be imported, or it takes too long.
     """
-    client = Client(running.url, instance.password)
+    client = Client(running.url, running.task_url, instance.password)
     wanted = {path.name for path in (PROJECT / "dags").glob("*.py")}
     missing = wanted
     deadline = time.monotonic() + READY_SECONDS
@@ -137,7 +137,9 @@ class Drive:
 
     def _advance(self, day: Day, tasks: Mapping[tuple[str, str, str], Task], several: bool) -> None:
         """Tell what is new about a day, and find the runs that have followed."""
-        mine = [task for task in tasks.values() if day.runs.get(task["dag_id"]) == task["dag_run_id"]]
+        mine = [
+            task for task in tasks.values() if day.runs.get(task["dag_id"]) == task["dag_run_id"]
+        ]
         for task in sorted(mine, key=lambda task: task["end_date"] or "9999"):
             self._tell(task, f"{day.key}  " if several else "")
         if not all(task["state"] in FINAL for task in mine):
