@@ -18,16 +18,23 @@ ATTEMPTS = 8
 class Client:
     """Airflow's public API, as ``admin``."""
 
-    def __init__(self, url: str, password: str) -> None:
+    def __init__(self, url: str, task_url: str, password: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
         self._password = password
+        self._health = [f"{task_url}health", "/api/v2/version"]
 
     def is_up(self) -> bool:
-        """Whether the API answers."""
+        """Whether both APIs answer.
+
+        The tasks' API builds its routes when it is first asked: that must not be the first task.
+        """
         try:
-            return self._http.get("/api/v2/version", timeout=2).status_code == httpx.codes.OK
+            while self._health:
+                self._http.get(self._health[0]).raise_for_status()
+                self._health.pop(0)
         except httpx.HTTPError:
             return False
+        return True
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Send a request and return the decoded answer; refused or broken ones are sent again.

@@ -40,17 +40,27 @@ class LocalAirflowError(Customer360Error):
 
 @dataclasses.dataclass(frozen=True)
 class Running:
-    """A running instance: its first process and where its API listens."""
+    """A running instance: its first process, and where its two API servers listen.
+
+    People and commands use one, tasks the other: each takes seconds to build its routes, and so
+    they do it side by side.
+    """
 
     pid: int
     created: float
     port: int
+    task_port: int
     mode: Mode
 
     @property
     def url(self) -> str:
         """Base URL of the web interface and the API."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def task_url(self) -> str:
+        """Base URL of the API that tasks report to."""
+        return f"http://127.0.0.1:{self.task_port}/execution/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +132,11 @@ class Instance:
 
     # configuration --------------------------------------------------------------------------
 
-    def environment(self, port: int) -> dict[str, str]:
+    def environment(self, mode: Mode, port: int, task_port: int) -> dict[str, str]:
         """The environment of every process of the instance."""
         kept = self._kept_secrets()
+        # Who leaves Airflow running edits DAGs and configuration; one run is over before that.
+        parse_again = 30 if mode == "up" else 24 * 3600
         airflow = {
             "core__dags_folder": PROJECT / "dags",
             "core__plugins_folder": PROJECT / "plugins",
@@ -135,7 +147,7 @@ class Instance:
             "core__fernet_key": kept["fernet_key"],
             "core__simple_auth_manager_users": "admin:admin",
             "core__simple_auth_manager_passwords_file": self.passwords_path,
-            "core__execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
+            "core__execution_api_server_url": f"http://127.0.0.1:{task_port}/execution/",
             "core__min_serialized_dag_update_interval": 0,
             "core__min_serialized_dag_fetch_interval": 0,
             "database__sql_alchemy_conn": f"sqlite:///{self.database_path}",
@@ -148,9 +160,11 @@ class Instance:
             "api_auth__jwt_secret": kept["jwt_secret"],
             "logging__base_log_folder": self.logs_dir,
             "logging__dag_processor_child_process_log_directory": self.logs_dir / "dag_processor",
-            "dag_processor__refresh_interval": 30,
-            "dag_processor__min_file_process_interval": 30,
+            "dag_processor__refresh_interval": parse_again,
+            "dag_processor__min_file_process_interval": parse_again,
             "dag_processor__parsing_processes": 2,
+            # After a task has ended its supervisor may sleep this long, and its slot with it.
+            "workers__min_heartbeat_interval": 1,
             "scheduler__scheduler_idle_sleep_time": 0.2,
             "scheduler__orphaned_tasks_check_interval": 30,
             "scheduler__task_instance_heartbeat_timeout": 60,
@@ -217,19 +231,20 @@ class Instance:
         """
         self.prepare_home()
         self.end_processes()
-        port = _free_port()
+        port, task_port = _free_ports()
         lifeline = subprocess.PIPE if mode == "run" else subprocess.DEVNULL
         with (self.home / "serve.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "customer360_airflow.local.serve", mode],
-                env=self.environment(port),
+                [sys.executable, "-m", "customer360_airflow.local.serve", mode, str(task_port)],
+                env=self.environment(mode, port, task_port),
                 cwd=PROJECT,
                 stdin=lifeline,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        running = Running(process.pid, psutil.Process(process.pid).create_time(), port, mode)
+        created = psutil.Process(process.pid).create_time()
+        running = Running(process.pid, created, port, task_port, mode)
         _write_private(self.state_path, dataclasses.asdict(running))
         return running, process
 
@@ -269,14 +284,14 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _free_port() -> int:
-    """8080 where it is free, else any free port."""
-    for port in (8080, 0):
-        with socket.socket() as probe:
+def _free_ports() -> tuple[int, int]:
+    """8080 where it is free, else any free port; and another one."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for port in (8080, 0, 0):
+            probe = stack.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+            with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise LocalAirflowError("No free port on 127.0.0.1 for the Airflow API.")
+                found.append(int(probe.getsockname()[1]))
+    return found[0], found[1]

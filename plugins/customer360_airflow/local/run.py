@@ -39,7 +39,7 @@ def wait_until_ready(
     Raises:
         LocalAirflowError: a service ended, a DAG file cannot be imported, or it takes too long.
     """
-    client = Client(running.url, instance.password)
+    client = Client(running.url, running.task_url, instance.password)
     wanted = {path.name for path in (PROJECT / "dags").glob("*.py")}
     missing = wanted
     deadline = time.monotonic() + READY_SECONDS

@@ -1,12 +1,14 @@
 """The first process of a local instance: prepares the metadata, starts the services, ends them.
 
-It imports Airflow once and forks scheduler, DAG processor and API server from there: three imports
+It imports Airflow once and forks scheduler, DAG processor and API servers from there: three imports
 less at every start. It ends them all when one of them ends, on SIGTERM, and, in mode ``run``, when
 the command that started it is gone (its standard input, a pipe, then reads as closed).
 """
 
 import ctypes
 import datetime as dt
+import gc
+import importlib
 import logging
 import os
 import select
@@ -20,17 +22,28 @@ log = logging.getLogger("customer360.local")
 
 PR_SET_PDEATHSIG = 1
 GRACE_SECONDS = 8
-SERVICES: dict[str, Sequence[str]] = {
-    "api-server": ["api-server"],
-    "dag-processor": ["dag-processor"],
-    # The API reads the logs of tasks from files; nobody needs them served on a port.
-    "scheduler": ["scheduler", "--skip-serve-logs"],
-}
+
+EVERYONE_NEEDS = (
+    "airflow.cli.cli_parser",
+    "airflow.jobs.job",
+    "airflow.models.dagrun",
+    "airflow.api_fastapi.app",
+)
+TASKS_NEED = (
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "customer360_airflow.tasks",
+    "customer360.pipeline",
+)
+"""Tasks are forked from the scheduler: what it has imported they need not import, each of them.
+
+It has the time for it while the API servers, which take longest, build their routes.
+"""
 
 
 def main() -> None:
     """Run until told to stop."""
-    mode = sys.argv[1]
+    mode, task_port = sys.argv[1:]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.umask(0o077)
     home = Path(os.environ["AIRFLOW_HOME"])
@@ -38,16 +51,24 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.append(True))
 
-    import airflow.cli.cli_parser  # noqa: F401, forked services find it imported
-
-    preparing = _fork("prepare", home, _prepare)
-    _, status = os.waitpid(preparing, 0)
+    # Importing makes many objects and no garbage: collect seldom, here and in what is forked.
+    gc.set_threshold(50_000, 50, 50)
+    _import(EVERYONE_NEEDS)
+    services = {}
+    for name, arguments in (
+        ("task-api", ["--apps", "execution", "--port", task_port]),
+        ("api", ["--apps", "core"]),
+    ):
+        services[_fork(name, home, _service("api-server", *arguments))] = name
+    _, status = os.waitpid(_fork("prepare", home, _prepare), 0)
     if status:
         log.error("the metadata could not be prepared: see prepare.log")
+        _end(services)
         sys.exit(1)
-    services = {
-        _fork(name, home, _service(arguments)): name for name, arguments in SERVICES.items()
-    }
+    services[_fork("dag-processor", home, _service("dag-processor"))] = "dag-processor"
+    # The API reads the logs of tasks from files; nobody needs them served on a port.
+    scheduler = _service("scheduler", "--skip-serve-logs", imports=TASKS_NEED)
+    services[_fork("scheduler", home, scheduler)] = "scheduler"
     while not stopping:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid:
@@ -107,8 +128,14 @@ def _fork(name: str, home: Path, work: Callable[[], None]) -> int:
         os._exit(status)
 
 
-def _service(arguments: Sequence[str]) -> Callable[[], None]:
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
+
+
+def _service(*arguments: str, imports: Sequence[str] = ()) -> Callable[[], None]:
     def work() -> None:
+        _import(imports)
         from airflow.__main__ import main as airflow_main
 
         sys.argv = ["airflow", *arguments]
