@@ -280,17 +280,21 @@ class _Loader:
             self.connection.execute(
                 f"""
                 insert into meta.quarantine
-                select {prefix}, typed._position,
+                select {prefix}, _position,
                     coalesce(list_filter({names}, {keep})[1], 'unique'),
                     list_filter({columns}, {keep})[1],
                     coalesce(
                         nullif(array_to_string(list_filter({reasons}, {keep}), '; '), ''),
                         {literal(f"{', '.join(self.table.key)} stands twice with other values")}
                     ),
-                    to_json(landed)::varchar
+                    _row_json
                 from typed
-                inner join {landed_rows} as landed on typed._position = landed._position
-                where not typed._is_ok
+                inner join (
+                    select landed._position as _landed_position,
+                        to_json(landed)::varchar as _row_json
+                    from {landed_rows} as landed
+                ) as landed on _position = _landed_position
+                where not _is_ok
                 """
             )
         if "rejects.parquet" in files:
