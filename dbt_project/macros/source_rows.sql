@@ -3,18 +3,10 @@
   key before the cutoff, unless that version is a deletion.
 -#}
 {% macro source_rows(source_name, table_name) -%}
-    {%- set relation = source(source_name, table_name) -%}
-    {%- set key = ['_row_hash'] -%}
-    {%- if execute -%}
-        {%- for node in graph.sources.values()
-            if node.source_name == source_name and node.name == table_name -%}
-            {%- do key.clear() -%}
-            {%- do key.extend(node.meta.key) -%}
-        {%- endfor -%}
-    {%- endif -%}
+    {%- set key = var('source_keys')[source_name][table_name] -%}
     (
         select *
-        from {{ relation }}
+        from {{ source(source_name, table_name) }}
         where _version_at < timestamp '{{ var("cutoff") }}'
         qualify
             row_number() over (

@@ -111,6 +111,10 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
         "time_zone": config.sources.time_zone,
         "currency": config.sources.currency,
         "company_sources": list(config.sources.sources),
+        "source_keys": {
+            name: {table_name: list(table.key) for table_name, table in source.tables.items()}
+            for name, source in config.sources.sources.items()
+        },
         "feeds": feeds,
         "segments": [
             {"name": name, "rule": segment.rule} for name, segment in audiences.segments.items()
