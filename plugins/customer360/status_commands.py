@@ -1,4 +1,4 @@
-"""``customer360 status`` and ``customer360 quarantine``: what came of a run."""
+"""``customer360 status``, ``quarantine`` and ``dbt``: what came of a run, and looking into it."""
 
 import json
 
@@ -87,3 +87,33 @@ def _read(query: str, parameters: list[object] | None = None) -> list[dict[str, 
         cursor = connection.execute(query, parameters or [])
         names = [column[0] for column in cursor.description or []]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def dbt(arguments: tuple[str, ...]) -> None:
+    """Run dbt by hand with this company's sources, rules and last as-of day.
+
+    It works on a file of its own, never on what is published. Without ARGUMENTS only the dbt
+    sources are written from config/sources.yml.
+
+    Example: customer360 dbt build --select order_lines
+    """
+    from customer360 import state
+    from customer360.config import load_config
+    from customer360.transform import run_dbt, write_dbt_sources
+
+    settings = load_settings()
+    config = load_config(settings)
+    if not arguments:
+        write_dbt_sources(settings)
+        return
+    engine = state.engine(settings)
+    state.ensure(engine)
+    run = state.last_run(engine)
+    if run is None:
+        raise Customer360Error(f"company {settings.company} has loaded nothing yet: make run")
+    marts = settings.data_dir / "dbt" / "customer360.duckdb"
+    marts.parent.mkdir(parents=True, exist_ok=True)
+    counts = run_dbt(settings, config, run["as_of"], marts, list(arguments))
+    click.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)

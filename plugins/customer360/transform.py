@@ -70,7 +70,7 @@ def write_dbt_sources(settings: Settings) -> None:
     switches = [
         {
             "name": path.stem,
-            "config": {"enabled": f"{{{{ '{path.parent.name}' in var('company_sources') }}}}"},
+            "config": {"enabled": f"{{{{ '{path.parent.name}' in var('company_sources', ['{path.parent.name}']) }}}}"},
         }
         for path in staging_models()
     ]

@@ -37,7 +37,7 @@ favourites as (
         department as main_department
     from departments
     where department is not null
-    qualify row_number() over (partition by customer_id order by spend_cents desc, department) = 1
+    qualify row_number() over (partition by customer_id order by spend_cents desc, department asc) = 1
 ),
 
 stores as (
@@ -47,7 +47,7 @@ stores as (
     from {{ ref('orders') }}
     where ordered_on > {{ add_days(as_of(), -364) }}
     group by customer_id, store_id
-    qualify row_number() over (partition by customer_id order by count(*) desc, store_id) = 1
+    qualify row_number() over (partition by customer_id order by count(*) desc, store_id asc) = 1
 )
 
 select
