@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+
 from customer360.settings import PROJECT, Settings, load_settings
 
 FIRST_DAY = dt.date(2017, 1, 1)

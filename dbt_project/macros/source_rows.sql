@@ -4,17 +4,18 @@
 -#}
 {% macro source_rows(source_name, table_name) -%}
     {#- Linters compile without keys. -#}
-    {%- set key = ['_row_hash'] -%}
-    {%- if var('source_keys') -%}
-        {%- set key = var('source_keys')[source_name][table_name] -%}
-    {%- endif -%}
+    {%- set key = [] -%}
+    {%- set keys = var('source_keys') or {source_name: {table_name: []}} -%}
+    {%- for column in keys[source_name][table_name] -%}
+        {%- do key.append(adapter.quote(column)) -%}
+    {%- endfor -%}
     (
         select *
         from {{ source(source_name, table_name) }}
         where _version_at < timestamp '{{ var("cutoff") }}'
         qualify
             row_number() over (
-                partition by {{ key | join(', ') }}
+                partition by {{ key | join(', ') or '_row_hash' }}
                 order by _version_at desc, _as_of desc, _row_hash desc
             ) = 1
             and not _is_deleted

@@ -70,7 +70,9 @@ def write_dbt_sources(settings: Settings) -> None:
     switches = [
         {
             "name": path.stem,
-            "config": {"enabled": f"{{{{ '{path.parent.name}' in var('company_sources', ['{path.parent.name}']) }}}}"},
+            "config": {
+                "enabled": f"{{{{ '{path.parent.name}' in var('company_sources', ['{path.parent.name}']) }}}}"
+            },
         }
         for path in staging_models()
     ]
@@ -89,7 +91,7 @@ def staging_models() -> list[Path]:
     for path in found:
         if not path.stem.startswith(f"stg_{path.parent.name}__"):
             raise Customer360Error(
-                f"{path.relative_to(PROJECT)}: a staging model of source {path.parent.name} is "
+                f"{path.relative_to(DBT_PROJECT)}: a staging model of source {path.parent.name} is "
                 f"named stg_{path.parent.name}__<entity>.sql"
             )
     return found

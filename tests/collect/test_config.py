@@ -1,9 +1,10 @@
 """Configuration: a mistake is one message with file, place and mend."""
 
 import pytest
+from pydantic import ValidationError
+
 from customer360.config import Segment, load_config
 from customer360.exceptions import ConfigError
-from pydantic import ValidationError
 
 
 def test_the_companies_that_ship_are_valid(monkeypatch):

@@ -7,19 +7,21 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from customer360 import landing, raw
-from customer360.config import load_config
-from customer360.exceptions import SchemaDriftError, SourceError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from customer360 import landing, raw
+from customer360.config import load_config
+from customer360.exceptions import SchemaDriftError, SourceError
 from tests.conftest import LAST_DAY
 
 DAYS = [dt.date(2017, 3, 5), dt.date(2017, 3, 6), dt.date(2017, 3, 12), dt.date(2017, 4, 2)]
 
 
 def ingest(company, day, source="till"):
-    return list(landing.extract_source(company.settings, load_config(company.settings), source, day))
+    return list(
+        landing.extract_source(company.settings, load_config(company.settings), source, day)
+    )
 
 
 def load(company, day=LAST_DAY):

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from customer360.sources.text import CsvError, read_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from customer360.sources.text import CsvError, read_csv
 
 
 def parse(tmp_path: Path, content: bytes, encoding: str = "utf-8"):

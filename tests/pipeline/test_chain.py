@@ -1,0 +1,225 @@
+"""The chain in one process: what it publishes depends on data and day, not on how it got there."""
+
+import datetime as dt
+import json
+import random
+import shutil
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from customer360 import pipeline, state, transform
+from customer360.config import load_config
+from customer360.content import snapshot_hash
+from customer360.exceptions import Customer360Error, GateError
+from customer360.publish import snapshot_path
+from tests.conftest import HOUSEHOLDS, LAST_DAY
+
+WEEKS = [LAST_DAY - dt.timedelta(weeks=back) for back in (3, 2, 1, 0)]
+
+
+def data_hash(company) -> str:
+    settings = company.settings
+    return snapshot_hash(snapshot_path(settings), settings)["data"]
+
+
+def ask(company, sql):
+    with duckdb.connect(str(snapshot_path(company.settings)), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_a_run_accounts_for_every_row_and_exports_what_it_published(company, chain):
+    status = chain()
+    lines = company.read("transactions").num_rows
+    assert status["status"] == "published"
+    assert status["sources"]["till"] == {
+        "read": lines + 12,
+        "loaded": lines + 12,
+        "duplicates": 0,
+        "quarantined": 0,
+    }
+    assert status["customers"] == HOUSEHOLDS
+    assert status["checks"]["failed"] == 0
+    assert ask(company, "select count(*) from order_lines") == [(lines,)]
+    cents = sum(
+        round(value * 100) for value in company.read("transactions")["sales_value"].to_pylist()
+    )
+    assert ask(company, "select sum(amount_cents) from orders") == [(cents,)]
+    sizes = {segment["name"]: segment["size"] for segment in status["segments"]}
+    done = company.settings.exports_dir / "segment_members" / LAST_DAY.isoformat()
+    assert (done / "_SUCCESS").exists()
+    exported = pq.read_table(done / "full.parquet").column("segment").to_pylist()
+    assert {name: exported.count(name) for name in set(exported)} == sizes
+    manifest = json.loads((done / "manifest.json").read_text())
+    assert manifest["run_id"] == "run"
+
+
+def test_a_rerun_changes_nothing_and_exports_an_empty_change(company, chain):
+    chain(run_id="first")
+    first = snapshot_hash(snapshot_path(company.settings), company.settings)
+    status = chain(run_id="second")
+    again = snapshot_hash(snapshot_path(company.settings), company.settings)
+    assert (again["data"], again["scores"]) == (first["data"], first["scores"])
+    for export in status["exports"].values():
+        assert (export["added"], export["changed"], export["removed"]) == (0, 0, 0)
+
+
+def test_one_changed_cell_is_another_hash(company, chain):
+    chain(run_id="first")
+    before = data_hash(company)
+    rows = company.read("transactions")
+    values = rows.column("sales_value").to_pylist()
+    values[-1] += 0.01
+    company.put("transactions", rows.set_column(5, "sales_value", pa.array(values)))
+    chain(run_id="second")
+    assert data_hash(company) != before
+
+
+def test_backfill_in_any_order_ends_as_one_run_over_all(company, chain, tmp_path, monkeypatch):
+    chain(run_id="at_once")
+    expected = data_hash(company)
+    monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path / "elsewhere"))
+    order = WEEKS.copy()
+    random.Random(3).shuffle(order)
+    assert order != WEEKS
+    for number, week in enumerate(order):
+        chain(week, run_id=f"backfill_{number}")
+    assert data_hash(company) == expected
+
+
+def test_an_older_day_knows_nothing_of_later_ones(company, chain):
+    chain(WEEKS[-1], run_id="later")
+    chain(WEEKS[0], run_id="earlier")
+    settings = company.settings
+    engine = state.engine(settings)
+    earlier = settings.snapshots_dir / state.get_run(engine, "earlier")["snapshot"]
+    assert snapshot_path(settings).name == state.get_run(engine, "later")["snapshot"]
+    with duckdb.connect(str(earlier), read_only=True) as connection:
+        newest = connection.execute(
+            "select max(ordered_on), (select max(occurred_on) from customer_touchpoints), "
+            "(select max(as_of) from customer_360) from orders"
+        ).fetchall()[0]
+    assert max(newest) == WEEKS[0]
+
+
+def test_a_source_that_delivers_nothing_is_not_published_and_not_inherited(company, chain):
+    chain(WEEKS[0], run_id="good")
+    before = data_hash(company)
+    products = company.read("products")
+    company.put("products", products.slice(0, 0))
+    with pytest.raises(GateError, match=r"audit.till__products: At least 6 rows"):
+        chain(WEEKS[1], run_id="bad")
+    assert data_hash(company) == before
+    assert pipeline.status(company.settings)["status"] == "failed"
+    company.put("products", products)
+    chain(WEEKS[1], run_id="mended")
+    assert ask(company, "select count(*) from products") == [(12,)]
+
+
+def test_too_many_bad_rows_stop_the_run_and_say_which(company, chain):
+    rows = company.read("transactions")
+    quantity = [-1 if index % 10 == 0 else 1 for index in range(rows.num_rows)]
+    company.put("transactions", rows.set_column(4, "quantity", pa.array(quantity, pa.int64())))
+    with pytest.raises(GateError, match=r"At most 1.00% .* quarantined: 1 rows, keys till/trans"):
+        chain()
+    with pytest.raises(Customer360Error, match="nothing is published"):
+        snapshot_path(company.settings)
+
+
+def test_a_failing_expectation_of_the_marts_publishes_nothing(company, chain, monkeypatch):
+    from expectations import marts
+    from expectations.suites import Suite, no_rows
+
+    planted = Suite(
+        "main", "orders", [no_rows("No order of store 301", "order_id", "store_id = '301'")]
+    )
+    suites = marts.suites
+    monkeypatch.setattr(marts, "suites", lambda *given: [*suites(*given), planted])
+    with pytest.raises(GateError) as error:
+        chain()
+    text = str(error.value)
+    assert "No order of store 301" in text
+    assert "keys till-90" in text
+    assert "Report: " in text
+    assert not (company.settings.snapshots_dir / "current.duckdb").exists()
+
+
+def test_the_sql_rules_hold_on_tiny_rows(company, chain):
+    chain()
+    settings = company.settings
+    config = load_config(settings)
+    pipeline.begin(settings, LAST_DAY, "unit")
+    pipeline.build_marts(settings, LAST_DAY, "unit")
+    pipeline.score(settings, LAST_DAY, "unit")
+    pipeline.build_scored_marts(settings, LAST_DAY, "unit")
+    marts = settings.work_dir / "unit" / pipeline.MARTS_FILE
+    counts = transform.run_dbt(
+        settings, config, LAST_DAY, marts, ["test", "--select", "test_type:unit"]
+    )
+    assert counts == {"pass": 8}
+
+
+def test_every_published_column_is_documented_in_the_database(company, chain):
+    chain()
+    undocumented = ask(
+        company,
+        "select table_name, column_name from duckdb_columns() "
+        "where not internal and schema_name = 'main' and comment is null "
+        "and table_name not like 'snapshot_%'",
+    )
+    assert undocumented == []
+    assert ask(company, "select count(*) from duckdb_views() where not internal") == [(0,)]
+
+
+def test_a_source_file_in_another_shape_is_one_entry_and_one_model(
+    company, chain, tmp_path, monkeypatch
+):
+    """The steps of README, "Add a source": a CSV of web orders beside the tills."""
+    project = tmp_path / "dbt_project"
+    shutil.copytree(transform.DBT_PROJECT, project)
+    monkeypatch.setattr(transform, "DBT_PROJECT", project)
+    sources = project / "models" / "staging" / "generated_sources.yml"
+    monkeypatch.setattr(transform, "GENERATED_SOURCES", sources)
+    folder = project / "models" / "staging" / "web"
+    (company.files / "web.csv").write_text(
+        "Order No;Customer;When;Paid\n1;5;2017-05-01 10:00:00;19.90\n2;6;2017-05-02 11:00:00;oops\n"
+    )
+    company.config["sources"]["sources"]["web"] = {
+        "title": "Web orders",
+        "owner": "web",
+        "stage": "behavioural",
+        "format": "csv",
+        "path": str(company.files),
+        "tables": {
+            "orders": {
+                "file": "web.csv",
+                "delimiter": ";",
+                "key": ["Order No"],
+                "columns": {
+                    "Order No": {"type": "bigint", "required": True},
+                    "Customer": {"type": "bigint", "required": True, "personal": "identifier"},
+                    "When": {"type": "timestamp", "required": True},
+                    "Paid": {"type": "decimal(12,2)", "required": True},
+                },
+            }
+        },
+    }
+    company.config["policies"]["gates"]["max_quarantined_share"] = 0.5
+    company.write()
+    folder.mkdir()
+    (folder / "stg_web__order_lines.sql").write_text(
+        """
+        select 'household_id' as identifier_type, "Customer"::varchar as identifier_value,
+            "Order No"::varchar as order_id, '1' as line_id, 'web' as channel,
+            "When" as ordered_at, 1 as quantity, 0 as discount_cents,
+            (round("Paid" * 100))::bigint as amount_cents, 'USD' as currency
+        from {{ source_rows('web', 'orders') }} as orders
+        """
+    )
+    status = chain()
+    assert status["sources"]["web"]["quarantined"] == 1
+    assert ask(company, "select order_id, amount_cents from orders where source = 'web'") == [
+        ("web-1", 1990)
+    ]
