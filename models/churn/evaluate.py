@@ -44,7 +44,7 @@ class Evaluation:
         return dict(zip(names, self.table["auc"].tolist(), strict=True))
 
 
-def evaluate(model: ChurnModel, frame: pd.DataFrame, threads: int = 2) -> Evaluation:
+def evaluate(model: ChurnModel, frame: pd.DataFrame, threads: int = 1) -> Evaluation:
     """Evaluate on the rows of one window, all customers of it.
 
     Raises:

@@ -28,7 +28,7 @@ def rule_probabilities(model: ChurnModel, frame: pd.DataFrame) -> dict[str, Floa
 
 
 def predict(
-    model: ChurnModel, frame: pd.DataFrame, threads: int = 2, use: str | None = None
+    model: ChurnModel, frame: pd.DataFrame, threads: int = 1, use: str | None = None
 ) -> pd.DataFrame:
     """Churn probability of each row.
 
@@ -65,7 +65,7 @@ class Explainer:
     paths: PathContributions | None
 
     def explain(
-        self, frame: pd.DataFrame, scored: pd.DataFrame, threads: int = 2
+        self, frame: pd.DataFrame, scored: pd.DataFrame, threads: int = 1
     ) -> dict[str, Words]:
         """``reason_1`` .. ``reason_3`` of each row, the weightiest first; None where none is left.
 

@@ -33,7 +33,7 @@ from models.common.windows import Windows, plan_windows
 
 MAX_TRAINING_ROWS = 400_000
 BATCH_ROWS = 100_000
-DRIFT_ALARM = 0.2
+DRIFT_ALARM = 0.25
 SCHEMA = pa.schema(
     [
         ("customer_id", pa.string()),
@@ -103,7 +103,7 @@ def fit_churn(
     horizon_days: int,
     orders: str = "orders",
     seed: int = 42,
-    threads: int = 2,
+    threads: int = 1,
     max_rows: int = MAX_TRAINING_ROWS,
 ) -> FittedChurn:
     """Fit and evaluate on windows before ``as_of``; nothing after it is looked at.
@@ -145,7 +145,7 @@ def train_churn(
     registry: Registry,
     orders: str = "orders",
     seed: int = 42,
-    threads: int = 2,
+    threads: int = 1,
     max_rows: int = MAX_TRAINING_ROWS,
 ) -> TrainedChurn:
     """Train a challenger, compare it with the champion, and keep it in the registry.
@@ -217,7 +217,7 @@ def score_churn(
     horizon_days: int,
     registry: Registry,
     orders: str = "orders",
-    threads: int = 2,
+    threads: int = 1,
 ) -> ChurnScores:
     """Score every customer with the newest sound champion that was trained by ``as_of``.
 
@@ -243,7 +243,7 @@ def score_with(
     as_of: date,
     version: str,
     orders: str = "orders",
-    threads: int = 2,
+    threads: int = 1,
 ) -> ChurnScores:
     """Score every customer with a model at hand, batch by batch."""
     explain = explainer(model)
@@ -252,10 +252,11 @@ def score_with(
     with models_may_refuse():
         for frame in feature_batches(connection, as_of, model.horizon_days, orders, BATCH_ROWS):
             scored = predict(model, frame, threads)
-            values = matrix(frame)
+            own = ~scored["is_prior"].to_numpy()
+            values = matrix(frame)[own]
             for name in WATCHED:
                 counts[name] += count_in(model.reference[name], values[:, FEATURES.index(name)])
-            counts[SCORE] += count_in(model.reference[SCORE], scored[SCORE])
+            counts[SCORE] += count_in(model.reference[SCORE], scored[SCORE][own])
             total += float(scored[SCORE].sum())
             reasons = explain.explain(frame, scored, threads)
             batches.append(_batch(frame, scored, reasons, version, model.horizon_days))
@@ -286,7 +287,7 @@ def watch_churn(
     horizon_days: int,
     registry: Registry,
     orders: str = "orders",
-    threads: int = 2,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """What the champion would have said a horizon ago, against what happened since.
 
