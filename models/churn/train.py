@@ -10,7 +10,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from models.churn.features import FEATURES, matrix
-from models.churn.rules import fit_logistic, rule_scores
+from models.churn.rules import BTYD, fit_logistic, rule_scores
+from models.common.btyd import fit_purchases, purchases
 from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
 from models.common.errors import ModelDataError
 from models.common.metrics import distribution, log_losses, paired_gain, ranking_metrics
@@ -58,10 +59,12 @@ class ChurnModel:
     Attributes:
         horizon_days: a churner does not buy in so many days.
         chosen: ``gradient boosting``, or the name of the simple rule that was not beaten.
-        estimator: the fitted boosting (also kept where a rule is used, to compare).
+        estimator: the fitted boosting (also kept where a rule is used, to compare); None where
+            there was no past window to learn from.
         columns: places in ``FEATURES`` that the estimator uses (a constant one is dropped).
         calibration: of the estimator.
         logistic: weights of the three-variable logistic.
+        btyd: parameters of buy till you die.
         rule_lines: rule -> slope and intercept from its score to the logit of the probability.
         medians: of the training rows; reasons compare a customer with them.
         new_rate, new_rows: churn rate of new customers (see ``predict.is_new``) in the past.
@@ -74,10 +77,11 @@ class ChurnModel:
 
     horizon_days: int
     chosen: str
-    estimator: HistGradientBoostingClassifier
+    estimator: HistGradientBoostingClassifier | None
     columns: list[int]
     calibration: LogitCalibration
     logistic: list[float]
+    btyd: list[float]
     rule_lines: dict[str, list[float]]
     medians: dict[str, float]
     base_rate: float
@@ -162,14 +166,15 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
         raw = estimator.predict_proba(matrix(calibration_rows)[:, columns])[:, 1]
         raw_choice = estimator.predict_proba(matrix(choice_rows)[:, columns])[:, 1]
         logistic = fit_logistic(fit_rows, label)
+    btyd = _buy_till_you_die(rows_of(frame, windows.training[-1]), seed)
     calibration_label = churned(calibration_rows)
     lines: dict[str, list[float]] = {}
-    for rule, score in rule_scores(calibration_rows, windows.horizon_days, logistic).items():
+    for rule, score in rule_scores(calibration_rows, windows.horizon_days, logistic, btyd).items():
         slope, intercept = fit_logit_line(score, calibration_label, ridge=1e-3)
         lines[rule] = [slope, intercept]
     candidates = {
         rule: _line(score, lines[rule])
-        for rule, score in rule_scores(choice_rows, windows.horizon_days, logistic).items()
+        for rule, score in rule_scores(choice_rows, windows.horizon_days, logistic, btyd).items()
     }
     # A score that ranks the wrong way round on later rows cannot be calibrated, so a rule is used.
     calibration = LogitCalibration()
@@ -187,6 +192,7 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
         columns=columns,
         calibration=calibration,
         logistic=logistic,
+        btyd=btyd,
         rule_lines=lines,
         medians={name: float(np.nanmedian(values[:, place])) for place, name in _known(values)},
         base_rate=float(calibration_label.mean()),
@@ -205,6 +211,56 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
             SCORE: distribution(candidates[chosen]),
         },
     )
+
+
+def without_history(
+    frame: pd.DataFrame, horizon_days: int, as_of: str, seed: int = 42
+) -> ChurnModel:
+    """Buy till you die alone, for a history too short to learn from: nothing checks it.
+
+    Args:
+        frame: ``customer_features`` at the as-of date; labels are not needed.
+        horizon_days: length of the time ahead.
+        as_of: the date, in ISO form.
+        seed: of the sample that it is fitted on.
+
+    Raises:
+        ModelDataError: too few customers, or nobody has bought twice.
+    """
+    values = matrix(frame)
+    fitted = fit_purchases(frame, seed)
+    chance = fitted.stays_away(purchases(frame), horizon_days / 7.0)
+    new = is_new(frame, horizon_days)
+    return ChurnModel(
+        horizon_days=horizon_days,
+        chosen=BTYD,
+        estimator=None,
+        columns=[],
+        calibration=LogitCalibration(),
+        logistic=[],
+        btyd=fitted.parameters,
+        rule_lines={BTYD: [1.0, 0.0]},
+        medians={name: float(np.nanmedian(values[:, place])) for place, name in _known(values)},
+        base_rate=float(chance.mean()),
+        new_rate=float(chance[new].mean()) if new.any() else float(chance.mean()),
+        new_rows=0,
+        lapsed_days=max(364, 2 * horizon_days),
+        lapsed_rate=float(chance.max()),
+        lapsed_rows=0,
+        learned_until=as_of,
+        seed=seed,
+        reference={
+            **{name: distribution(values[:, FEATURES.index(name)]) for name in WATCHED},
+            SCORE: distribution(chance),
+        },
+    )
+
+
+def _buy_till_you_die(frame: pd.DataFrame, seed: int) -> list[float]:
+    try:
+        return fit_purchases(frame, seed).parameters
+    except ModelDataError:
+        return []  # nobody bought twice: the other rules remain
 
 
 def _line(score: Floats, line: list[float]) -> Floats:

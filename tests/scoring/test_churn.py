@@ -19,7 +19,7 @@ from customer360.scoring.churn import (
 )
 from customer360.scoring.features import read_features
 from models.churn.predict import explainer, predict
-from models.churn.train import ChurnModel, rows_of
+from models.churn.train import BOOSTING, ChurnModel, rows_of
 
 AS_OF = date(2026, 1, 31)
 HORIZON = 28
@@ -42,6 +42,12 @@ def fitted(shop_orders):
         )
         frame = read_features(connection, [AS_OF], HORIZON).to_pandas()
         return fit_churn(connection, AS_OF, HORIZON), frame
+
+
+@pytest.fixture(scope="module")
+def boosted(fitted):
+    """The boosting of the fitted model, whatever was chosen."""
+    return ChurnModel(**{**fitted[0].model.__dict__, "chosen": BOOSTING}), fitted[1]
 
 
 def test_windows_lie_one_after_the_other(fitted):
@@ -83,8 +89,8 @@ def test_a_rule_that_is_not_beaten_is_used_and_the_card_says_so(fitted):
     assert "The rule `recency` is used" in replaced.card().summary
 
 
-def test_contributions_add_up_to_the_score(fitted):
-    model, frame = fitted[0].model, fitted[1]
+def test_contributions_add_up_to_the_score(boosted):
+    model, frame = boosted
     from models.churn.features import matrix
 
     values = matrix(frame)[:, model.columns]
@@ -93,8 +99,8 @@ def test_contributions_add_up_to_the_score(fitted):
     assert total == pytest.approx(model.estimator.decision_function(values), abs=1e-4)
 
 
-def test_reasons_are_the_customers_own_numbers(fitted):
-    model, frame = fitted[0].model, fitted[1]
+def test_reasons_are_the_customers_own_numbers(boosted):
+    model, frame = boosted
     scored = predict(model, frame)
     reasons = explainer(model).explain(frame, scored)
     risky = scored["churn_probability"].to_numpy() >= model.base_rate
@@ -118,8 +124,8 @@ def test_reasons_are_the_customers_own_numbers(fitted):
     assert seen > 200
 
 
-def test_one_time_buyers_are_not_safe_and_new_ones_get_the_stated_rate(fitted):
-    model, frame = fitted[0].model, fitted[1]
+def test_one_time_buyers_are_not_safe_and_new_ones_get_the_stated_rate(boosted):
+    model, frame = boosted
     scored = predict(model, frame)
     once = (frame["visits"] == 1) & (frame["tenure_days"] >= HORIZON)
     assert once.sum() > 20
@@ -161,8 +167,16 @@ def test_train_score_watch_and_again(shop, registry):
     assert len(registry.versions()) == 1
     watched = watch_churn(shop, AS_OF, HORIZON, registry)
     assert watched["metrics"]["auc"] == pytest.approx(first.summary["metrics"]["auc"])
-    with pytest.raises(ModelError, match="run the training"):
-        score_churn(shop, AS_OF - timedelta(days=1), HORIZON, registry)
+
+
+def test_before_any_training_buy_till_you_die_scores_and_an_alarm_says_so(shop, registry):
+    train_churn(shop, AS_OF, HORIZON, registry)
+    early = score_churn(shop, AS_OF - timedelta(days=1), HORIZON, registry)
+    assert "nothing has checked it" in early.summary["alarms"][0]
+    assert set(early.table["model_version"].to_pylist()) == {"buy-till-you-die-unchecked"}
+    chance = early.table["churn_probability"].to_numpy()
+    assert 0 < chance.min() < chance.max() <= 1
+    assert None not in early.table["reason_1"].to_pylist()
 
 
 def test_a_week_later_a_challenger_of_the_same_worth_is_refused(shop, registry):

@@ -25,7 +25,15 @@ from models.churn.card import churn_card
 from models.churn.evaluate import Evaluation, evaluate
 from models.churn.features import FEATURES, matrix
 from models.churn.predict import explainer, predict
-from models.churn.train import SCORE, WATCHED, ChurnModel, churned, rows_of, train
+from models.churn.train import (
+    SCORE,
+    WATCHED,
+    ChurnModel,
+    churned,
+    rows_of,
+    train,
+    without_history,
+)
 from models.common.card import ModelCard
 from models.common.errors import ModelDataError
 from models.common.metrics import count_in, log_losses, stability
@@ -34,6 +42,7 @@ from models.common.windows import Windows, plan_windows
 MAX_TRAINING_ROWS = 400_000
 BATCH_ROWS = 100_000
 DRIFT_ALARM = 0.25
+UNCHECKED = "buy-till-you-die-unchecked"
 SCHEMA = pa.schema(
     [
         ("customer_id", pa.string()),
@@ -138,6 +147,19 @@ def fit_churn(
     return FittedChurn(model, windows, evaluation, frame, facts)
 
 
+def fit_unchecked(
+    connection: duckdb.DuckDBPyConnection, as_of: date, horizon_days: int, orders: str = "orders"
+) -> ChurnModel:
+    """Buy till you die as of a date, for a history too short to learn from.
+
+    Raises:
+        ModelError: too few customers, or nobody has bought twice.
+    """
+    frame = read_features(connection, [as_of], horizon_days, orders).to_pandas()
+    with models_may_refuse():
+        return without_history(frame, horizon_days, as_of.isoformat())
+
+
 def train_churn(
     connection: duckdb.DuckDBPyConnection,
     as_of: date,
@@ -221,15 +243,29 @@ def score_churn(
 ) -> ChurnScores:
     """Score every customer with the newest sound champion that was trained by ``as_of``.
 
+    Where there never was one, as in the first months of a company's data, buy till you die
+    scores, and an alarm says that nothing has checked it.
+
     Raises:
-        ModelError: there is no champion yet, or no champion's file is sound.
+        ModelError: no champion's file is sound, or there are too few customers to say anything.
     """
     champion = registry.latest_champion(kind_of(horizon_days), trained_not_after=as_of)
     if champion is None:
-        raise ModelError(
-            f"no model of {kind_of(horizon_days)} was trained by {as_of}; "
-            "run the training (train_models) for this date first"
+        model = fit_unchecked(connection, as_of, horizon_days, orders)
+        scores = score_with(connection, model, as_of, UNCHECKED, orders, threads)
+        alarm = (
+            f"no model of {kind_of(horizon_days)} was trained by {as_of}: buy till you die "
+            "scores, and nothing has checked it"
         )
+        thresholds = {"high": model.base_rate, "medium": model.base_rate}
+        if len(scores.table):
+            chance = scores.table["churn_probability"].to_numpy()
+            thresholds = {
+                "high": float(np.quantile(chance, 0.9)),
+                "medium": float(np.quantile(chance, 0.75)),
+            }
+        summary = {**scores.summary, "alarms": [alarm], "thresholds": thresholds}
+        return ChurnScores(scores.table, summary)
     model = _model(champion)
     scores = score_with(connection, model, as_of, champion.row.version, orders, threads)
     alarms = [*champion.warnings, *scores.summary["alarms"]]
