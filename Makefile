@@ -3,12 +3,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOCAL := $(BIN)/python -m customer360_airflow.local
 unexport PYTHONDONTWRITEBYTECODE
 export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help env lock clean
+.PHONY: help env run backfill up down lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +23,18 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
+
+run: env  ## Take one as-of day through the whole chain (COMPANY=... AS_OF=YYYY-MM-DD)
+	@$(LOCAL) run $(if $(AS_OF),--as-of $(AS_OF))
+
+backfill: env  ## Take a range of days through the chain (FROM=... TO=... EVERY=7)
+	@$(LOCAL) backfill --from "$(FROM)" --to "$(TO)" $(if $(EVERY),--every $(EVERY))
+
+up: env  ## Start Airflow with its web interface; prints address and login
+	@$(LOCAL) up
+
+down: env  ## Stop it
+	@$(LOCAL) down
 
 lock:  ## Renew requirements.lock from requirements.in
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

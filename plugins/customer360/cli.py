@@ -12,7 +12,11 @@ from customer360.exceptions import Customer360Error
 # so that `customer360 --help` stays fast.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
+    "export": ("customer360.activation.commands:export", "What was exported, and who holds it."),
+    "status": ("customer360.status_commands:status", "What came of the last run."),
+    "quarantine": ("customer360.status_commands:quarantine", "Rows that broke their contract."),
     "identity": ("customer360.identity.commands:identity", "Who is who: resolve and evaluate."),
+    "snapshot": ("customer360.snapshot_commands:snapshot", "What is published; taking it back."),
     "score": ("customer360.scoring.commands:score", "Score any table of customers."),
 }
 

@@ -31,3 +31,11 @@ class BusyError(Customer360Error):
 
 class ModelError(Customer360Error):
     """A model cannot be trained, or its file is not what the registry says."""
+
+
+class PublishError(Customer360Error):
+    """A snapshot cannot be published, found, read or taken back."""
+
+
+class ExportError(Customer360Error):
+    """An export cannot be made as declared, or the export before it is gone or altered."""

@@ -1,0 +1,30 @@
+{#- The company's calendar day of a moment in UTC. -#}
+{% macro local_day(moment) -%}
+    {{ return(adapter.dispatch('local_day')(moment)) }}
+{%- endmacro %}
+
+{% macro default__local_day(moment) -%}
+    cast(timezone('{{ var("time_zone") }}', timezone('UTC', {{ moment }})) as date)
+{%- endmacro %}
+
+{% macro spark__local_day(moment) -%}
+    cast(from_utc_timestamp({{ moment }}, '{{ var("time_zone") }}') as date)
+{%- endmacro %}
+
+{#- The moment in UTC at which a company's calendar day begins. -#}
+{% macro day_start(day) -%}
+    {{ return(adapter.dispatch('day_start')(day)) }}
+{%- endmacro %}
+
+{% macro default__day_start(day) -%}
+    timezone('UTC', timezone('{{ var("time_zone") }}', cast({{ day }} as timestamp)))
+{%- endmacro %}
+
+{% macro spark__day_start(day) -%}
+    to_utc_timestamp(cast({{ day }} as timestamp), '{{ var("time_zone") }}')
+{%- endmacro %}
+
+{#- The as-of day of this run. -#}
+{% macro as_of() -%}
+    date '{{ var("as_of") }}'
+{%- endmacro %}

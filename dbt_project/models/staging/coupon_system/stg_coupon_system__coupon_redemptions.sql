@@ -1,0 +1,7 @@
+select
+    'household_id' as identifier_type,
+    cast(household_id as varchar) as identifier_value,
+    cast(campaign_id as varchar) as campaign_id,
+    cast(coupon_upc as varchar) as coupon_id,
+    redemption_date as redeemed_on
+from {{ source_rows('coupon_system', 'coupon_redemptions') }} as coupon_redemptions

@@ -1,0 +1,1 @@
+{{ union_feeds('order_lines') }}

@@ -1,0 +1,71 @@
+"""What is expected of scores and of the tables that hold them, before they are published."""
+
+from expectations.suites import WARN, Suite, at_least, no_result, no_rows, unique
+
+
+def suites(segments: list[str]) -> list[Suite]:
+    """Suites of scored tables; ``segments`` are the names that are declared."""
+    names = ", ".join(f"'{name}'" for name in segments) or "''"
+    return [
+        Suite(
+            "main",
+            "churn_risk",
+            [
+                unique("customer_id"),
+                no_rows(
+                    "A probability is between 0 and 1",
+                    "customer_id",
+                    "churn_probability is null or churn_probability not between 0 and 1",
+                ),
+                no_rows("Every score has a reason", "customer_id", "reason_1 is null"),
+                no_result(
+                    "Every customer with features has a score",
+                    "select customer_id from main.customer_features "
+                    "where customer_id not in (select customer_id from {batch})",
+                ),
+                no_result(
+                    "Scores tell customers apart",
+                    "select 'spread' as what from {batch} having count(*) > 20 "
+                    "and count(distinct churn_probability) < 5",
+                ),
+            ],
+        ),
+        Suite(
+            "main",
+            "customer_360",
+            [
+                at_least(1, "There are customers"),
+                unique("customer_id"),
+                no_result(
+                    "One row for each customer",
+                    "select customer_id from main.customers "
+                    "where customer_id not in (select customer_id from {batch})",
+                ),
+            ],
+        ),
+        Suite(
+            "main",
+            "segment_members",
+            [
+                unique("segment, customer_id"),
+                no_result(
+                    "Every declared segment has members",
+                    f"select name from (select unnest([{names}]) as name) as declared "
+                    "where name <> '' and name not in (select segment from {batch})",
+                    severity=WARN,
+                ),
+            ],
+        ),
+        Suite(
+            "main",
+            "churn_alerts",
+            [
+                unique("alert_id"),
+                no_rows(
+                    "Every alert says why, to whom and what to do",
+                    "alert_id",
+                    "reason_1 is null or owner = '' or suggested_action = ''",
+                ),
+            ],
+        ),
+    ]

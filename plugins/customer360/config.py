@@ -1,0 +1,387 @@
+"""What a user declares in ``config/``: read, checked and typed.
+
+What belongs here: the schema of sources.yml, audiences.yml and policies.yml. What does not: paths
+and the environment (``customer360.settings``), or talking to any source.
+"""
+
+import datetime as dt
+import functools
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import sqlglot
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from sqlglot import expressions as exp
+
+from customer360.exceptions import ConfigError
+from customer360.settings import Settings
+
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
+COLUMN_TYPE = re.compile(
+    r"text|bigint|integer|double|boolean|date|timestamp|decimal\(\d{1,2},\d{1,2}\)"
+)
+PersonalClass = Literal[
+    "none",
+    "identifier",
+    "name",
+    "contact",
+    "address",
+    "birthday",
+    "profile",
+    "free_text",
+    "sensitive",
+]
+
+
+def _identifier(value: str) -> str:
+    """Names become tables, folders and DAGs: lower case letters, digits and underscores."""
+    if not IDENTIFIER.fullmatch(value):
+        raise ValueError(
+            f"'{value}' must be lower case letters, digits and underscores, beginning with a letter"
+        )
+    return value
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"'{value}' is not a time zone such as Asia/Shanghai or UTC") from None
+    return value
+
+
+Name = Annotated[str, AfterValidator(_identifier)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+
+
+class Strict(BaseModel):
+    """A section in which an unknown key is an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(Strict):
+    """The contract of one column.
+
+    ``zone`` says in which time zone a timestamp without offset is written: ``local`` (the
+    company's), or a zone's name.
+    """
+
+    type: str
+    description: str = ""
+    required: bool = False
+    min: float | None = None
+    max: float | None = None
+    allowed: tuple[str, ...] | None = None
+    matches: str | None = None
+    personal: PersonalClass = "none"
+    zone: str = "local"
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        if not COLUMN_TYPE.fullmatch(value):
+            raise ValueError(
+                f"'{value}' is not one of text, bigint, integer, double, boolean, date, timestamp, "
+                "decimal(precision,scale)"
+            )
+        return value
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        return value if value == "local" else _time_zone(value)
+
+
+class Cursor(Strict):
+    """The column that says what is new, and how far back late rows are looked for."""
+
+    column: str
+    look_back_days: Annotated[int, Field(ge=0)] = 1
+
+
+class Freshness(Strict):
+    """Days between the newest row and the as-of day after which a run warns or stops."""
+
+    warn_after_days: int | None = None
+    stop_after_days: int | None = None
+
+
+class Table(Strict):
+    """One table of a source: where it is, its contract, how it is read."""
+
+    description: str = ""
+    file: str
+    key: Annotated[tuple[str, ...], Field(min_length=1)]
+    cursor: Cursor | None = None
+    freshness: Freshness = Freshness()
+    may_be_empty: bool = False
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    columns: dict[str, Column]
+
+    @model_validator(mode="after")
+    def _columns_exist(self) -> "Table":
+        wanted = [*self.key, *([self.cursor.column] if self.cursor else [])]
+        for name in wanted:
+            if name not in self.columns:
+                raise ValueError(f"key or cursor names '{name}', which is not among the columns")
+            if not self.columns[name].required:
+                raise ValueError(f"column '{name}' is part of key or cursor: add required: true")
+        if self.cursor and self.columns[self.cursor.column].type not in ("timestamp", "date"):
+            raise ValueError(f"the cursor '{self.cursor.column}' must be a timestamp or a date")
+        for name in self.columns:
+            if name.startswith("_"):
+                raise ValueError(
+                    f"column '{name}': a leading underscore is kept for our own columns"
+                )
+        return self
+
+
+class Source(Strict):
+    """One source system."""
+
+    title: str
+    owner: str
+    stage: Literal["basic", "behavioural", "active"]
+    schedule: str = "0 2 * * *"
+    format: Literal["parquet", "csv"]
+    path: str
+    tables: Annotated[dict[Name, Table], Field(min_length=1)]
+
+
+class CompanySources(Strict):
+    """A company's calendar, currency and sources."""
+
+    title: str
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    time_zone: TimeZone
+    first_day: dt.date
+    last_day: dt.date | None = None
+    sources: Annotated[dict[Name, Source], Field(min_length=1)]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The company's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    def zone_of(self, column: Column) -> ZoneInfo:
+        """The time zone in which a timestamp column without offset is written."""
+        return (
+            self.zone if column.zone == "local" or column.type == "date" else ZoneInfo(column.zone)
+        )
+
+    def day_end(self, day: dt.date) -> dt.datetime:
+        """The company's midnight that ends ``day``, as naive UTC."""
+        midnight = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), tzinfo=self.zone)
+        return midnight.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+# What a segment's rule may be made of; everything else (subqueries, calls of unknown functions,
+# statements) is refused, so that a rule can only look at the row of its customer.
+RULE_NODES = (
+    exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE,
+    exp.In, exp.Between, exp.Is, exp.Null, exp.Boolean, exp.Column, exp.Identifier, exp.Literal,
+    exp.Neg, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Coalesce, exp.Like, exp.Interval, exp.Var,
+)  # fmt: skip
+
+
+class Segment(Strict):
+    """A rule segment: an SQL condition on columns of customer_360."""
+
+    description: str
+    owner: str
+    rule: str
+
+    @field_validator("rule")
+    @classmethod
+    def _safe_rule(cls, value: str) -> str:
+        try:
+            statements = sqlglot.parse(value, read="duckdb")
+        except sqlglot.errors.ParseError:
+            raise ValueError(f"the rule is not an SQL condition: {value}") from None
+        condition = statements[0]
+        if len(statements) != 1 or condition is None:
+            raise ValueError("a rule is one condition, without semicolons")
+        for node in condition.walk():
+            if not isinstance(node, RULE_NODES):
+                raise ValueError(  # noqa: TRY004, pydantic turns ValueError into a message
+                    f"'{node.sql()}' may not stand in a rule: use columns, values, comparisons, "
+                    "and, or, not, in, between, like, coalesce"
+                )
+        return condition.sql(dialect="duckdb")
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Columns of customer_360 that the rule reads."""
+        tree = sqlglot.parse_one(self.rule, read="duckdb")
+        return frozenset(column.name for column in tree.find_all(exp.Column))
+
+
+class ChurnAlert(Strict):
+    """When an alert is raised, who gets it and what they are told to do."""
+
+    min_probability: Annotated[float, Field(gt=0, lt=1)]
+    min_value_tier: str
+    owners: dict[str, str]
+    actions: dict[str, str]
+    expires_after_days: Annotated[int, Field(gt=0)]
+
+
+class Churn(Strict):
+    """Churn: no purchase within ``horizon_days``."""
+
+    horizon_days: Annotated[int, Field(gt=0, le=730)] = 28
+    alert: ChurnAlert
+
+
+class Audiences(Strict):
+    """Segments, tiers and alerts of a company."""
+
+    value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
+    segments: dict[Name, Segment]
+    churn: Churn
+
+    @model_validator(mode="after")
+    def _tiers_known(self) -> "Audiences":
+        tiers = list(self.value_tiers)
+        sums = list(self.value_tiers.values())
+        if sums != sorted(sums, reverse=True) or sums[-1] != 0:
+            raise ValueError(
+                "value_tiers: list them from the highest sum down to one that begins at 0"
+            )
+        alert = self.churn.alert
+        if alert.min_value_tier not in tiers:
+            raise ValueError(f"churn.alert.min_value_tier: not one of {', '.join(tiers)}")
+        alerted = set(tiers[: tiers.index(alert.min_value_tier) + 1])
+        for key in ("owners", "actions"):
+            missing = alerted - set(getattr(alert, key))
+            if missing:
+                raise ValueError(
+                    f"churn.alert.{key}: missing for tier {', '.join(sorted(missing))}"
+                )
+        return self
+
+
+class Gates(Strict):
+    """Limits of the quality gates."""
+
+    max_quarantined_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    min_volume_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class Drift(Strict):
+    """What to do when a source's columns differ from its contract."""
+
+    added: Literal["accept", "stop"] = "accept"
+    missing: Literal["stop"] = "stop"
+    retyped: Literal["quarantine", "stop"] = "quarantine"
+
+
+class Snapshots(Strict):
+    """How long published snapshots are kept."""
+
+    keep_days: Annotated[int, Field(ge=0)] = 14
+    keep_at_least: Annotated[int, Field(ge=1)] = 3
+
+
+class Policies(Strict):
+    """Gates, drift and retention of a company."""
+
+    gates: Gates = Gates()
+    drift: Drift = Drift()
+    snapshots: Snapshots = Snapshots()
+
+
+class Config(Strict):
+    """All that is declared for one company."""
+
+    company: str
+    sources: CompanySources
+    audiences: Audiences
+    policies: Policies
+
+
+def _section(path: Path, company: str) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path.name}: not found in {path.parent}") from None
+    try:
+        document = yaml.load(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{path.name}{line}: not valid YAML: {getattr(error, 'problem', '')}"
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path.name}: must hold one section a company")
+    if company not in document:
+        raise ConfigError(
+            f"{path.name}: has no company '{company}'; it has {', '.join(map(str, document))}. "
+            "Set COMPANY to one of them or add a section."
+        )
+    return dict(document[company])
+
+
+def _explain(path: Path, company: str, error: ValidationError) -> ConfigError:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in (company, *item["loc"]))
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key; take it out or correct its spelling"
+        lines.append(f"{path.name}: {place}: {message}")
+    return ConfigError("\n".join(lines))
+
+
+@functools.lru_cache(maxsize=32)
+def _load(config_dir: Path, company: str, _stamps: tuple[int, ...]) -> Config:
+    sections: dict[str, Any] = {"company": company}
+    for key, model in (
+        ("sources", CompanySources),
+        ("audiences", Audiences),
+        ("policies", Policies),
+    ):
+        path = config_dir / f"{key}.yml"
+        try:
+            sections[key] = model.model_validate(_section(path, company))
+        except ValidationError as error:
+            raise _explain(path, company, error) from None
+    return Config(**sections)
+
+
+def load_config(settings: Settings) -> Config:
+    """Read and check the three files for the company of ``settings``.
+
+    Raises:
+        ConfigError: names file, place and mend.
+    """
+    files = [settings.config_dir / f"{key}.yml" for key in ("sources", "audiences", "policies")]
+    stamps = tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
+    return _load(settings.config_dir, settings.company, stamps)
+
+
+def companies(settings: Settings) -> dict[str, CompanySources]:
+    """Every company in sources.yml (the dbt sources are declared for all of them)."""
+    path = settings.config_dir / "sources.yml"
+    document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    result = {}
+    for company in document:
+        try:
+            result[str(company)] = CompanySources.model_validate(_section(path, str(company)))
+        except ValidationError as error:
+            raise _explain(path, str(company), error) from None
+    return result

@@ -1,0 +1,259 @@
+"""Landing: what came in, as it came, in immutable Parquet batches with manifests.
+
+A batch is a folder ``landing/<source>/<table>/<as_of>/<batch>/`` with ``rows.parquet``, perhaps
+``rejects.parquet`` (what is not even a row), and ``manifest.json``. It is written aside and appears
+by one rename, so a batch is there wholly or not at all. What does not belong here: judging rows
+(``customer360.contracts``) or their current state (``customer360.raw``).
+"""
+
+import datetime as dt
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from customer360.config import Config, Table
+from customer360.contracts import check_schema
+from customer360.exceptions import SourceError
+from customer360.settings import Settings
+from customer360.sources.files import Relation, open_table
+from customer360.warehouse import connect, first_line, literal, quote
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The manifest of a batch.
+
+    Attributes:
+        mode: ``window`` (rows by cursor) or ``full`` (the whole table as of that day).
+        cursor_from, cursor_to: the window in naive UTC, [from, to); None where open.
+        rows, rejects: how many rows came in, how many lines were not rows.
+        content: hash of the rows, whatever their order; equal content is landed once.
+        sha256: of the files, by name.
+        columns: name -> type as the source had them.
+        notes: accepted differences from the contract.
+    """
+
+    source: str
+    table: str
+    as_of: str
+    batch: str
+    mode: str
+    cursor_from: str | None
+    cursor_to: str
+    rows: int
+    rejects: int
+    content: str
+    sha256: dict[str, str]
+    columns: dict[str, str]
+    landed_at: str
+    notes: list[str] = field(default_factory=list)
+    version: int = MANIFEST_VERSION
+
+    @property
+    def day(self) -> dt.date:
+        """The as-of day."""
+        return dt.date.fromisoformat(self.as_of)
+
+    def folder(self, settings: Settings) -> Path:
+        """Where the batch lies."""
+        return settings.landing_dir / self.source / self.table / self.as_of / self.batch
+
+
+def batches(settings: Settings, source: str | None = None, table: str | None = None) -> list[Batch]:
+    """Manifests that are there, by table, as-of day and the order in which they landed."""
+    found = []
+    pattern = f"{source or '*'}/{table or '*'}/*/*/manifest.json"
+    for path in settings.landing_dir.glob(pattern):
+        if path.parent.name.startswith("."):
+            continue
+        found.append(Batch(**json.loads(path.read_text(encoding="utf-8"))))
+    return sorted(found, key=lambda batch: (batch.source, batch.table, batch.as_of, batch.batch))
+
+
+def extract_source(
+    settings: Settings, config: Config, source: str, as_of: dt.date
+) -> Iterator[tuple[Batch, bool]]:
+    """Land every table of ``source`` as of the end of ``as_of``.
+
+    Yields:
+        Each table's batch, and whether it is new (False: the same content had landed before).
+
+    Raises:
+        SourceError: the source cannot be read, or its schema has drifted too far.
+    """
+    if source not in config.sources.sources:
+        raise SourceError(f"sources.yml has no source '{source}' for {settings.company}")
+    for table in config.sources.sources[source].tables:
+        yield extract_table(settings, config, source, table, as_of)
+
+
+def extract_table(
+    settings: Settings, config: Config, source: str, table: str, as_of: dt.date
+) -> tuple[Batch, bool]:
+    """Land one table; see ``extract_source``."""
+    declared = config.sources.sources[source]
+    contract = declared.tables[table]
+    name = f"{source}.{table}"
+    earlier = [batch for batch in batches(settings, source, table) if batch.day <= as_of]
+    with connect(settings) as connection:
+        relation = open_table(connection, name, declared, contract)
+        notes = check_schema(name, contract, relation.columns, config.policies.drift)
+        start, end = _window(config, contract, earlier, as_of)
+        where = _window_condition(contract, relation, config, start, end)
+        parent = settings.landing_dir / source / table / as_of.isoformat()
+        parent.mkdir(parents=True, exist_ok=True)
+        for leftover in parent.glob(".landing-*"):
+            shutil.rmtree(leftover)
+        aside = parent / f".landing-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        aside.mkdir()
+        rows, rejects, content = _write(connection, name, relation, where, aside)
+        same = _same_content(earlier, contract, content, as_of)
+        if same is not None:
+            shutil.rmtree(aside)
+            return same, False
+        number = sum(batch.day == as_of for batch in earlier) + 1
+        batch = Batch(
+            source=source,
+            table=table,
+            as_of=as_of.isoformat(),
+            batch=f"{number:04d}-{content[:12]}",
+            mode="window" if contract.cursor else "full",
+            cursor_from=start.isoformat() if start else None,
+            cursor_to=end.isoformat(),
+            rows=rows,
+            rejects=rejects,
+            content=content,
+            sha256={file.name: _sha256(file) for file in sorted(aside.iterdir())},
+            columns=relation.columns,
+            landed_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            notes=notes,
+        )
+        manifest = json.dumps(asdict(batch), indent=1, ensure_ascii=False)
+        (aside / "manifest.json").write_text(manifest, encoding="utf-8")
+        aside.rename(batch.folder(settings))
+        return batch, True
+
+
+def _window(
+    config: Config, contract: Table, earlier: list[Batch], as_of: dt.date
+) -> tuple[dt.datetime | None, dt.datetime]:
+    """[from, to) in naive UTC: from what earlier days have covered, less the look-back.
+
+    Batches of the same day do not count, so that a rerun of a day reads the same window.
+    """
+    end = config.sources.day_end(as_of)
+    covered = [dt.datetime.fromisoformat(batch.cursor_to) for batch in earlier if batch.day < as_of]
+    if contract.cursor is None or not covered:
+        return None, end
+    return max(covered) - dt.timedelta(days=contract.cursor.look_back_days), end
+
+
+def _window_condition(
+    contract: Table,
+    relation: Relation,
+    config: Config,
+    start: dt.datetime | None,
+    end: dt.datetime,
+) -> str:
+    """The window in the source's own clock, so that the filter can be pushed down.
+
+    A cursor that is empty or unreadable passes: the contract will refuse that row with a reason.
+    """
+    if contract.cursor is None:
+        return "true"
+    name = contract.cursor.column
+    column = contract.columns[name]
+    zone = config.sources.zone_of(column)
+
+    def local(moment: dt.datetime) -> str:
+        return str(moment.replace(tzinfo=dt.UTC).astimezone(zone).replace(tzinfo=None))
+
+    cursor = quote(name)
+    if relation.columns[name] == "VARCHAR":
+        cursor = f"try_cast({cursor} as timestamp)"
+    condition = f"{cursor} < timestamp {literal(local(end))}"
+    if start is not None:
+        condition += f" and {cursor} >= timestamp {literal(local(start))}"
+    return f"(({condition}) or {cursor} is null)"
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, name: str, relation: Relation, where: str, aside: Path
+) -> tuple[int, int, str]:
+    """Write the files; (rows, rejects, content hash)."""
+    rows_file = literal(aside / "rows.parquet")
+    parquet = "(format parquet, compression zstd)"
+    try:
+        connection.execute(f"copy ({relation.sql} where {where}) to {rows_file} {parquet}")
+        rejects = 0
+        if relation.rejects_sql:
+            rejects = connection.execute(
+                f"select count(*) from ({relation.rejects_sql})"
+            ).fetchall()[0][0]
+        if rejects:
+            rejects_file = literal(aside / "rejects.parquet")
+            connection.execute(f"copy ({relation.rejects_sql}) to {rejects_file} {parquet}")
+        values = ", ".join(
+            f"coalesce({quote(column)}::varchar, chr(30))" for column in relation.columns
+        )
+        digest = f"md5_number_lower(concat_ws(chr(31), {values}))"
+        rows, content = connection.execute(
+            f"select count(*), coalesce(sum({digest}), 0) from {rows_file}"
+        ).fetchall()[0]
+    except duckdb.Error as error:
+        raise SourceError(f"{name}: reading stopped: {first_line(error)}") from None
+    shape = json.dumps([relation.columns, rows, int(content), rejects])
+    return rows, rejects, hashlib.sha256(shape.encode()).hexdigest()
+
+
+def _same_content(
+    earlier: list[Batch], contract: Table, content: str, as_of: dt.date
+) -> Batch | None:
+    """The batch that already holds this content, if the table's state needs no new one.
+
+    A window is compared with batches of the same day, a full table with the last one before.
+    """
+    if contract.cursor:
+        same_day = [batch for batch in earlier if batch.day == as_of]
+        return next((batch for batch in same_day if batch.content == content), None)
+    return earlier[-1] if earlier and earlier[-1].content == content else None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def verify(settings: Settings, batch: Batch) -> dict[str, Path]:
+    """The batch's data files after their hashes were compared with the manifest.
+
+    Raises:
+        SourceError: a file is missing or altered.
+    """
+    files = {}
+    for name, expected in batch.sha256.items():
+        path = batch.folder(settings) / name
+        if not path.is_file() or _sha256(path) != expected:
+            raise SourceError(
+                f"landing {batch.source}.{batch.table} {batch.as_of} {batch.batch}: {name} is "
+                "missing or is not what its manifest says. Remove the batch's folder and ingest "
+                "the day again."
+            )
+        files[name] = path
+    return files
+
+
+def totals(landed: list[tuple[Batch, bool]]) -> dict[str, Any]:
+    """Counts for logs and XCom: no names of files, no values."""
+    return {
+        batch.table: {"read": batch.rows + batch.rejects, "batch": batch.batch, "new": new}
+        for batch, new in landed
+    }

@@ -1,0 +1,467 @@
+"""The steps of the chain, as the DAGs call them.
+
+Each step is a function of (settings, as-of day, run id) and of what earlier steps left in files; it
+may be run again after it failed or was killed. It returns counts and ids, never data. What does
+not belong here: how a step does its work.
+"""
+
+import contextlib
+import datetime as dt
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from sqlalchemy import Engine
+
+from customer360 import landing, state
+from customer360.config import Config, load_config
+from customer360.exceptions import Customer360Error, GateError
+from customer360.lock import writer_lock
+from customer360.settings import Settings
+from customer360.warehouse import connect, literal, quote
+
+MARTS_FILE = "customer360.duckdb"
+
+
+@dataclass(frozen=True)
+class SourceDeclaration:
+    """What a scheduler needs to know of a source."""
+
+    name: str
+    owner: str
+    schedule: str
+    timezone: str
+    start: dt.date
+    end: dt.date | None
+    tags: tuple[str, ...]
+
+
+def declared_sources(settings: Settings) -> list[SourceDeclaration]:
+    """The company's sources, from configuration alone."""
+    company = load_config(settings).sources
+    return [
+        SourceDeclaration(
+            name=name,
+            owner=source.owner,
+            schedule=source.schedule,
+            timezone=company.time_zone,
+            start=company.first_day,
+            end=company.last_day,
+            tags=(source.stage,),
+        )
+        for name, source in company.sources.items()
+    ]
+
+
+def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
+    """Land what ``source`` holds as of the end of ``as_of``."""
+    config = load_config(settings)
+    with state.record_step(_engine(settings), _ingest_id(as_of), f"extract_{source}") as result:
+        result["tables"] = landing.totals(
+            list(landing.extract_source(settings, config, source, as_of))
+        )
+    return result
+
+
+def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Take the token of this run and clear away what earlier runs left unfinished."""
+    load_config(settings)
+    engine = _engine(settings)
+    with writer_lock(settings, run_id):
+        token = state.begin_run(engine, run_id, as_of)
+        if settings.work_dir.is_dir():
+            for folder in settings.work_dir.iterdir():
+                if folder.name != run_id:
+                    shutil.rmtree(folder)
+        shutil.rmtree(settings.data_dir / "tmp", ignore_errors=True)
+    return {"run_id": run_id, "token": token}
+
+
+def load_raw(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Load landed batches into raw."""
+    from customer360 import raw
+
+    config = load_config(settings)
+    with _step(settings, run_id, "load_raw") as result:
+        result["sources"] = raw.load(settings, config, as_of, run_id)
+    return result
+
+
+def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[str, Any]:
+    """Run the gate of ``layer``: raw, marts or scores.
+
+    Raises:
+        GateError: a critical check failed; what this run loaded or built is not kept.
+    """
+    config = load_config(settings)
+    engine = _engine(settings)
+    try:
+        with _step(settings, run_id, f"audit_{layer}") as result:
+            if layer == "raw":
+                result |= _audit_raw(settings, engine, config, as_of, run_id)
+            else:
+                result |= _audit_marts(settings, config, as_of, run_id, layer)
+    except GateError:
+        if layer == "raw":
+            from customer360 import raw
+
+            with writer_lock(settings, f"unload of {run_id}"):
+                raw.unload(settings)
+        state.end_run(engine, run_id, "failed")
+        raise
+    return result
+
+
+def _audit_raw(
+    settings: Settings, engine: Engine, config: Config, as_of: dt.date, run_id: str
+) -> dict[str, Any]:
+    from customer360 import raw
+    from customer360.contracts import rules
+    from customer360.quality import run_gate
+    from expectations import raw as expected
+
+    cutoff = config.sources.day_end(as_of)
+    gates = config.policies.gates
+    before = _published_rows(engine, as_of)
+    counts: dict[str, int] = {}
+    tables = []
+    with connect(settings, settings.raw_path) as connection:
+        connection.execute("create schema if not exists audit")
+        for source_name, source in config.sources.sources.items():
+            for name, table in source.tables.items():
+                key = ", ".join(quote(column) for column in table.key)
+                view = f"audit.{quote(f'{source_name}__{name}')}"
+                connection.execute(
+                    f"create or replace view {view} as "
+                    f"select {key} from {quote(source_name)}.{quote(name)} "
+                    f"where _version_at < timestamp {literal(str(cutoff))} "
+                    f"qualify row_number() over (partition by {key} "
+                    "order by _version_at desc, _as_of desc, _row_hash desc) = 1 "
+                    "and not _is_deleted"
+                )
+                full_name = f"{source_name}.{name}"
+                counts[full_name] = connection.execute(f"select count(*) from {view}").fetchall()[
+                    0
+                ][0]
+                floor = int(before.get(full_name, 0) * gates.min_volume_ratio)
+                newest_after = {
+                    severity: str(cutoff - dt.timedelta(days=days))
+                    for severity, days in (
+                        ("warn", table.freshness.warn_after_days),
+                        ("stop", table.freshness.stop_after_days),
+                    )
+                    if days is not None and table.cursor
+                }
+                tables.append(
+                    expected.RawTable(
+                        source=source_name,
+                        name=name,
+                        key=table.key,
+                        rules=tuple(
+                            (f"Contract: {rule.column}: {rule.name}", rule.ok)
+                            for rule in rules(table)
+                            if rule.name != "type" and "_uncast" not in rule.ok
+                        ),
+                        min_rows=max(floor, 0 if table.may_be_empty else 1),
+                        max_quarantined_share=gates.max_quarantined_share,
+                        newest_after=newest_after,
+                    )
+                )
+    checks = run_gate(settings, "raw", expected.suites(tables, run_id), settings.raw_path, run_id)
+    raw.approve(settings)
+    return {**checks, "rows": counts}
+
+
+def _published_rows(engine: Engine, as_of: dt.date) -> dict[str, int]:
+    """Rows of each raw table at the last published run of an earlier or the same day."""
+    run = state.last_published(engine, as_of)
+    if run is None:
+        return {}
+    for step in reversed(state.run_steps(engine, run["run_id"])):
+        if step["step"] == "audit_raw" and step["status"] == "done":
+            return dict(step["result"].get("rows", {}))
+    return {}
+
+
+def _audit_marts(
+    settings: Settings, config: Config, as_of: dt.date, run_id: str, layer: str
+) -> dict[str, Any]:
+    from customer360.quality import run_gate
+    from customer360.transform import dbt_vars
+    from expectations import marts, scores
+
+    if layer == "marts":
+        feeds = {
+            entity: [feed["model"] for feed in found]
+            for entity, found in dbt_vars(config, as_of)["feeds"].items()
+        }
+        suites = marts.suites(feeds, as_of.isoformat())
+    elif layer == "scores":
+        suites = scores.suites(list(config.audiences.segments))
+    else:
+        raise ValueError(f"no layer '{layer}'")
+    work_file = _work_file(settings, run_id)
+    return run_gate(settings, layer, suites, work_file, run_id, {"raw": settings.raw_path})
+
+
+def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Build every model that needs no score, in a file of this run."""
+    from customer360.transform import run_dbt
+
+    config = load_config(settings)
+    with _step(settings, run_id, "build_marts") as result:
+        work_file = _work_file(settings, run_id)
+        shutil.rmtree(work_file.parent, ignore_errors=True)
+        work_file.parent.mkdir(parents=True)
+        with connect(settings, work_file) as connection:
+            connection.execute("create schema if not exists scores")
+        selection = ["--exclude", "path:models/activation", "--exclude-resource-type", "unit_test"]
+        result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])
+    return result
+
+
+def train_if_needed(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Train a champion if there is none that knows only the past of ``as_of``."""
+    from customer360.scoring import churn
+
+    config = load_config(settings)
+    with _step(settings, run_id, "train_if_needed") as result:
+        result |= churn.train_if_needed(
+            settings,
+            _engine(settings),
+            _work_file(settings, run_id),
+            as_of,
+            config.audiences.churn.horizon_days,
+        )
+    return result
+
+
+def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Score every customer with the champion and put the scores beside the marts."""
+    from customer360.scoring import churn
+
+    config = load_config(settings)
+    with _step(settings, run_id, "score") as result:
+        result |= churn.score_into(
+            settings,
+            _engine(settings),
+            _work_file(settings, run_id),
+            as_of,
+            config.audiences.churn.horizon_days,
+        )
+    return result
+
+
+def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Build the models that hold scores."""
+    from customer360.transform import run_dbt
+
+    config = load_config(settings)
+    with _step(settings, run_id, "build_scored_marts") as result:
+        selection = ["--select", "path:models/activation", "--exclude-resource-type", "unit_test"]
+        arguments = ["build", *selection]
+        result |= run_dbt(settings, config, as_of, _work_file(settings, run_id), arguments)
+    return result
+
+
+def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Publish what passed every audit, once."""
+    from customer360 import publish as publishing
+    from customer360.transform import WORKSPACES, published_tables
+
+    config = load_config(settings)
+    engine = _engine(settings)
+    with _step(settings, run_id, "publish") as result:
+        work_file = _work_file(settings, run_id)
+        if work_file.exists():
+            with connect(settings, work_file) as connection:
+                for schema in WORKSPACES:
+                    connection.execute(f"drop schema if exists {schema} cascade")
+                result |= _sizes(connection)
+        policy = config.policies.snapshots
+        path = publishing.publish(
+            settings,
+            engine,
+            work_file,
+            run_id,
+            as_of,
+            {
+                "model_versions": _model_versions(engine, run_id),
+                "tables": published_tables(settings),
+            },
+            retention=publishing.Retention(
+                keep_days=policy.keep_days, keep_at_least=policy.keep_at_least
+            ),
+        )
+        result |= {
+            "snapshot": path.name,
+            "current": publishing.snapshot_path(settings) == path,
+        }
+    return result
+
+
+def _sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    segments = connection.execute(
+        "select segment, count(*) from main.segment_members group by segment order by segment"
+    ).fetchall()
+    counts = [
+        connection.execute(f"select count(*) from main.{table}").fetchall()[0][0]
+        for table in ("customers", "churn_alerts")
+    ]
+    return {"customers": counts[0], "alerts": counts[1], "segments": dict(segments)}
+
+
+def _model_versions(engine: Engine, run_id: str) -> dict[str, str]:
+    for step in reversed(state.run_steps(engine, run_id)):
+        if step["step"] == "score" and step["status"] == "done":
+            return {"churn": step["result"]["model_version"]}
+    return {}
+
+
+def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Write segments and alerts out of the snapshot that ``run_id`` published."""
+    from customer360.activation import exports
+
+    engine = _engine(settings)
+    run = state.get_run(engine, run_id)
+    if run is None or not run["snapshot"]:
+        raise Customer360Error(f"run {run_id} has published nothing that could be exported")
+    snapshot = settings.snapshots_dir / str(run["snapshot"])
+    with _step(settings, run_id, "activate", writes=False) as result:
+        for done in exports.export_all(settings, engine, snapshot, as_of, run_id):
+            result[done.name] = {
+                "status": done.status,
+                "rows": done.rows,
+                "added": done.added,
+                "changed": done.changed,
+                "removed": done.removed,
+                "path": str(done.path) if done.path else None,
+            }
+    state.end_run(engine, run_id, "published")
+    return result
+
+
+def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001
+    """Train a challenger on the published snapshot; it replaces the champion only if better."""
+    from customer360 import publish as publishing
+    from customer360.scoring import churn
+
+    config = load_config(settings)
+    snapshot = publishing.snapshot_path(settings)
+    return churn.train_challenger(
+        settings, _engine(settings), snapshot, as_of, config.audiences.churn.horizon_days
+    )
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """The last run, in the shape that tools rely on (README, "What a run tells").
+
+    Raises:
+        Customer360Error: nothing has run yet.
+    """
+    engine = _engine(settings)
+    run = state.last_run(engine)
+    if run is None:
+        raise Customer360Error(f"company {settings.company} has no run yet: make run")
+    ingest = state.run_steps(engine, _ingest_id(run["as_of"]))
+    # The last attempt of each step is the one that counts.
+    done = {step["step"]: step for step in [*ingest, *state.run_steps(engine, run["run_id"])]}
+    results = {name: step["result"] or {} for name, step in done.items()}
+    audits = [result for name, result in results.items() if name.startswith("audit_")]
+    published = results.get("publish", {})
+    failed = [name for name, step in done.items() if step["status"] == "failed"]
+    exported = results.get("activate", {})
+    return {
+        "company": settings.company,
+        "run_id": run["run_id"],
+        "as_of": run["as_of"].isoformat(),
+        "status": run["status"],
+        "failed_step": failed[0] if failed else None,
+        "sources": results.get("load_raw", {}).get("sources", {}),
+        "customers": published.get("customers"),
+        "checks": {
+            kind: sum(audit.get(kind, 0) for audit in audits)
+            for kind in ("passed", "warned", "failed")
+        },
+        "warnings": [text for audit in audits for text in audit.get("warnings", [])],
+        "segments": [
+            {"name": name, "size": size} for name, size in published.get("segments", {}).items()
+        ],
+        "alerts": published.get("alerts"),
+        "snapshot": str(settings.snapshots_dir / run["snapshot"]) if run["snapshot"] else None,
+        "exports": exported,
+        "model": results.get("score", {}).get("model_version"),
+        "reports": str(settings.reports_dir / run["run_id"]),
+        "seconds": {
+            name: round(step["seconds"], 2)
+            for name, step in done.items()
+            if step["seconds"] is not None
+        },
+    }
+
+
+def format_summary(status: dict[str, Any]) -> str:
+    """``status`` for a person."""
+    lines = [
+        f"{status['company']} as of {status['as_of']}: {status['status']}",
+        "",
+        f"{'source':<20}{'read':>12}{'loaded':>12}{'duplicates':>12}{'quarantined':>12}",
+    ]
+    for name, counts in status["sources"].items():
+        cells = (counts[key] for key in ("read", "loaded", "duplicates", "quarantined"))
+        lines.append(f"{name:<20}" + "".join(f"{cell:>12,}" for cell in cells))
+    checks = status["checks"]
+    lines += [
+        "",
+        f"customers  {status['customers'] or 0:,}",
+        f"checks     {checks['passed']} passed, {checks['warned']} warned, "
+        f"{checks['failed']} failed",
+        *[f"           warning: {text}" for text in status["warnings"]],
+        f"alerts     {status['alerts'] or 0:,} churn alerts",
+        "",
+        *[f"segment    {part['name']:<24}{part['size']:>8,}" for part in status["segments"]],
+        "",
+        f"snapshot   {status['snapshot']}",
+        f"model      {status['model']}",
+        f"reports    {status['reports']}",
+    ]
+    for name, done in status["exports"].items():
+        changes = f"+{done['added']:,} ~{done['changed']:,} -{done['removed']:,}"
+        lines.append(
+            f"export     {name:<20}{done['rows']:>8,} rows, {changes}  {done['path'] or ''}"
+        )
+    seconds = status["seconds"]
+    lines += ["", "seconds    " + ", ".join(f"{name} {spent:g}" for name, spent in seconds.items())]
+    lines.append(f"           {sum(seconds.values()):.1f} in all steps")
+    return "\n".join(lines)
+
+
+def _ingest_id(as_of: dt.date) -> str:
+    """Extraction is no part of a build's run; its steps are kept by day."""
+    return f"ingest_{as_of.isoformat()}"
+
+
+@contextlib.contextmanager
+def _step(
+    settings: Settings, run_id: str, name: str, *, writes: bool = True
+) -> Iterator[dict[str, Any]]:
+    """A recorded step of a run that has not been overtaken; one writer of the warehouse."""
+    engine = _engine(settings)
+    lock = writer_lock(settings, f"{name} of {run_id}") if writes else contextlib.nullcontext()
+    with lock:
+        state.check_token(engine, run_id)
+        with state.record_step(engine, run_id, name) as result:
+            yield result
+
+
+def _engine(settings: Settings) -> Engine:
+    engine = state.engine(settings)
+    state.ensure(engine)
+    return engine
+
+
+def _work_file(settings: Settings, run_id: str) -> Path:
+    return settings.work_dir / run_id / MARTS_FILE

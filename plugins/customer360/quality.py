@@ -1,0 +1,191 @@
+"""Quality gates: run a layer's expectations, leave a report, stop the run when one must hold.
+
+What belongs here: running Great Expectations on a DuckDB file without letting values out. What
+does not: which expectations there are (``expectations``).
+"""
+
+import datetime as dt
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
+
+from customer360.exceptions import GateError
+from customer360.settings import Settings
+from customer360.warehouse import literal
+from expectations.suites import Suite
+
+SHOWN_KEYS = 5
+
+
+def run_gate(
+    settings: Settings,
+    layer: str,
+    suites: list[Suite],
+    database: Path,
+    run_id: str,
+    attach: dict[str, Path] | None = None,
+) -> dict[str, Any]:
+    """Validate ``database`` and leave data docs in ``reports/<run_id>/<layer>/``.
+
+    Args:
+        attach: name -> DuckDB file that expectations may compare with, opened read-only.
+
+    Returns:
+        checks passed, warned and failed (counts), and the warnings in words.
+
+    Raises:
+        GateError: a critical expectation failed, or there was nothing to check.
+    """
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    os.environ["TQDM_DISABLE"] = "1"
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    empty = [f"{suite.schema}.{suite.table}" for suite in suites if not suite.expectations]
+    if empty or not suites:
+        raise GateError(f"{layer}: nothing is expected of {', '.join(empty) or 'any table'}")
+    report = settings.reports_dir / run_id / layer
+    shutil.rmtree(report, ignore_errors=True)
+    with _Listeners(attach or {}):
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        context.add_data_docs_site(
+            site_name="report",
+            site_config={
+                "class_name": "SiteBuilder",
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+                "store_backend": {
+                    "class_name": "TupleFilesystemStoreBackend",
+                    "base_directory": str(report),
+                },
+            },
+        )
+        source = context.data_sources.add_sql(
+            layer, connection_string=f"duckdb:///{database}", create_temp_table=False
+        )
+        definitions = []
+        for suite in suites:
+            name = f"{suite.schema}.{suite.table}"
+            try:
+                asset = source.add_table_asset(
+                    name, table_name=suite.table, schema_name=suite.schema
+                )
+            except Exception as error:  # noqa: BLE001, GX raises its own and the driver's errors
+                raise GateError(f"{layer}: {name} is not there ({type(error).__name__})") from None
+            definitions.append(
+                context.validation_definitions.add(
+                    gx.ValidationDefinition(
+                        name=name,
+                        data=asset.add_batch_definition_whole_table("all"),
+                        suite=context.suites.add(
+                            gx.ExpectationSuite(name=name, expectations=list(suite.expectations))
+                        ),
+                    )
+                )
+            )
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(
+                name=layer,
+                validation_definitions=definitions,
+                # Samples of unexpected values would be personal data in a report.
+                result_format={"result_format": "COMPLETE", "exclude_unexpected_values": True},
+            )
+        )
+        outcome = checkpoint.run(
+            run_id=gx.RunIdentifier(
+                run_name=run_id, run_time=dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+            )
+        )
+        context.build_data_docs(site_names=["report"])
+    return _judge(layer, report, outcome)
+
+
+def _judge(layer: str, report: Path, outcome: Any) -> dict[str, Any]:
+    passed = 0
+    problems: list[tuple[str, str]] = []
+    for result in outcome.run_results.values():
+        for check in result.results:
+            if check.success:
+                passed += 1
+                continue
+            problems.append((str(check.expectation_config.severity), _explain(result, check)))
+    critical = [text for severity, text in problems if severity != "warning"]
+    warnings = [text for severity, text in problems if severity == "warning"]
+    index = report / "index.html"
+    if critical:
+        lines = "\n".join(f"  - {text}" for text in critical)
+        raise GateError(
+            f"gate '{layer}': {len(critical)} of {passed + len(problems)} checks failed; nothing "
+            f"is published.\n{lines}\nReport: {index}"
+        )
+    if passed + len(warnings) == 0:
+        raise GateError(f"gate '{layer}': no check ran")
+    return {
+        "passed": passed,
+        "warned": len(warnings),
+        "failed": 0,
+        "warnings": warnings,
+        "report": str(index),
+    }
+
+
+def _explain(result: Any, check: Any) -> str:
+    """Rule, rows and keys, in words."""
+    table = result.asset_name
+    config = check.expectation_config
+    rule = config.description or config.type
+    observed = check.result.get("observed_value")
+    if observed is None:
+        return f"{table}: {rule}: the check itself could not run"
+    rows = (check.result.get("details") or {}).get("unexpected_rows")
+    if rows is None:
+        return f"{table}: {rule}: it has {observed}"
+    keys = ["/".join(str(value) for value in row.values()) for row in rows[:SHOWN_KEYS]]
+    more = " ..." if len(rows) > SHOWN_KEYS else ""
+    return f"{table}: {rule}: {observed} rows, keys {', '.join(keys)}{more}"
+
+
+class _Listeners:
+    """SQLAlchemy listeners that hold while a gate runs."""
+
+    def __init__(self, attach: dict[str, Path]) -> None:
+        self.attach = attach
+        self.opened: list[Any] = []
+
+    def __enter__(self) -> "_Listeners":
+        event.listen(Engine, "after_cursor_execute", _buffer)
+        event.listen(Engine, "connect", self._connect)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(Engine, "after_cursor_execute", _buffer)
+        event.remove(Engine, "connect", self._connect)
+        # GX keeps its engines; the file must be free for the next step of this process.
+        for connection in self.opened:
+            connection.close()
+
+    def _connect(self, connection: Any, _record: object) -> None:
+        if not type(connection).__module__.startswith("duckdb_engine"):
+            return
+        self.opened.append(connection)
+        cursor = connection.cursor()
+        cursor.execute("set TimeZone = 'UTC'")
+        for name, path in self.attach.items():
+            cursor.execute(f"attach if not exists {literal(path)} as {name} (read_only)")
+
+
+def _buffer(
+    connection: Any, cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool
+) -> None:
+    """Fetch at once: GX reads DuckDB's result after it has closed the connection."""
+    if connection.dialect.name == "duckdb" and cursor.description:
+        context.cursor_fetch_strategy = FullyBufferedCursorFetchStrategy(
+            cursor, initial_buffer=cursor.fetchall()
+        )

@@ -1,0 +1,386 @@
+"""The raw layer: every version of every row, typed by contract, in one restricted DuckDB file.
+
+A table ``<source>.<table>`` only ever gains rows: a version holds the contract's columns and
+``_version_at`` (UTC: the cursor's value, or the end of the day for full tables), ``_as_of`` (the
+day we learned it), ``_is_deleted``, ``_row_hash`` and ``_batch``. The state at any day is the last
+version of each key before that day's end, so the order in which batches arrive does not matter.
+What does not belong here: reading sources, or any meaning of the columns.
+"""
+
+import datetime as dt
+import hashlib
+import json
+from collections import defaultdict
+from typing import Any
+
+import duckdb
+
+from customer360 import landing
+from customer360.config import Config, Table
+from customer360.contracts import Rule, rules, sql_type, typed_select
+from customer360.exceptions import Customer360Error
+from customer360.landing import Batch
+from customer360.settings import Settings
+from customer360.warehouse import connect, first_line, literal, quote, transaction
+
+META = """
+create schema if not exists meta;
+create table if not exists meta.batches (
+    source varchar not null,
+    table_name varchar not null,
+    as_of date not null,
+    batch varchar not null,
+    mode varchar not null,
+    read_rows bigint not null,
+    loaded_rows bigint not null,
+    duplicate_rows bigint not null,
+    quarantined_rows bigint not null,
+    loaded_by varchar not null,
+    is_audited boolean not null,
+    primary key (source, table_name, batch)
+);
+create table if not exists meta.tables (
+    source varchar not null,
+    table_name varchar not null,
+    contract varchar not null,
+    primary key (source, table_name)
+);
+create table if not exists meta.quarantine (
+    source varchar not null,
+    table_name varchar not null,
+    batch varchar not null,
+    as_of date not null,
+    position bigint not null,
+    rule varchar not null,
+    column_name varchar,
+    reason varchar not null,
+    row_json varchar not null
+);
+"""
+
+
+def load(
+    settings: Settings, config: Config, as_of: dt.date, run_id: str
+) -> dict[str, dict[str, int]]:
+    """Load every landed batch that raw does not hold yet, each in a transaction of its own.
+
+    Returns:
+        source -> read, loaded, duplicates and quarantined rows of what was delivered for ``as_of``.
+    """
+    landed: dict[tuple[str, str], list[Batch]] = defaultdict(list)
+    for batch in landing.batches(settings):
+        source = config.sources.sources.get(batch.source)
+        if source and batch.table in source.tables:
+            landed[batch.source, batch.table].append(batch)
+    totals = {}
+    with connect(settings, settings.raw_path) as connection:
+        connection.execute(META)
+        for source_name, source in config.sources.sources.items():
+            delivered = []
+            for table_name, table in source.tables.items():
+                batches = landed[source_name, table_name]
+                loader = _Loader(
+                    connection, settings, config, source_name, table_name, table, run_id
+                )
+                loader.load(batches)
+                delivered += [batch for batch in batches if batch.day <= as_of][-1:]
+            totals[source_name] = _totals(connection, delivered)
+        connection.execute("checkpoint")
+    return totals
+
+
+def _totals(connection: duckdb.DuckDBPyConnection, delivered: list[Batch]) -> dict[str, int]:
+    names = ("read", "loaded", "duplicates", "quarantined")
+    found = dict.fromkeys(names, 0)
+    for batch in delivered:
+        rows = connection.execute(
+            "select read_rows, loaded_rows, duplicate_rows, quarantined_rows from meta.batches "
+            "where source = ? and table_name = ? and batch = ?",
+            [batch.source, batch.table, _id(batch)],
+        ).fetchall()
+        for name, count in zip(names, rows[0], strict=True):
+            found[name] += int(count)
+    return found
+
+
+def approve(settings: Settings) -> None:
+    """Keep what was loaded: its gate has passed."""
+    with connect(settings, settings.raw_path) as connection:
+        connection.execute("update meta.batches set is_audited = true where not is_audited")
+
+
+def unload(settings: Settings) -> int:
+    """Take back every batch that has not passed the gate, so that no later run inherits it.
+
+    Returns:
+        How many batches were taken back; they stay in landing and are loaded and judged again.
+    """
+    with connect(settings, settings.raw_path) as connection, transaction(connection):
+        taken = connection.execute(
+            "delete from meta.batches where not is_audited returning source, table_name, batch"
+        ).fetchall()
+        for source, table, batch in taken:
+            _remove(connection, source, table, batch)
+    return len(taken)
+
+
+def _remove(connection: duckdb.DuckDBPyConnection, source: str, table: str, batch: str) -> None:
+    connection.execute(f"delete from {quote(source)}.{quote(table)} where _batch = ?", [batch])
+    connection.execute(
+        "delete from meta.quarantine where source = ? and table_name = ? and batch = ?",
+        [source, table, batch],
+    )
+
+
+def contract_hash(table: Table, time_zone: str) -> str:
+    """Changes when a row could be typed or judged in another way."""
+    text = json.dumps(
+        [table.model_dump(mode="json", exclude={"description", "freshness"}), time_zone]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Loader:
+    """Loads batches of one table."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        settings: Settings,
+        config: Config,
+        source: str,
+        name: str,
+        table: Table,
+        run_id: str,
+    ) -> None:
+        self.connection = connection
+        self.settings = settings
+        self.company = config.sources
+        self.source = source
+        self.name = name
+        self.table = table
+        self.run_id = run_id
+        self.relation = f"{quote(source)}.{quote(name)}"
+        self.columns = [quote(column) for column in table.columns]
+        self.contract = contract_hash(table, config.sources.time_zone)
+        self.rules = rules(table)
+
+    def load(self, landed: list[Batch]) -> None:
+        """Load what is missing; rebuild the table where loading in order is not possible."""
+        if not self.table.cursor:
+            # The last batch of a day is that day's state.
+            landed = list({batch.as_of: batch for batch in landed}.values())
+        known = self._known()
+        if known is None:
+            self._rebuild(landed)
+            return
+        pending = [batch for batch in landed if _id(batch) not in known]
+        if not self.table.cursor and pending:
+            newest = max((known[batch][0] for batch in known), default="")
+            if pending[0].as_of <= newest:
+                self._rebuild(landed)
+                return
+        for batch in pending:
+            with transaction(self.connection):
+                self._load_batch(batch)
+
+    def _known(self) -> dict[str, tuple[str]] | None:
+        """Batches that raw holds, or None where the table is not there under this contract."""
+        held = self.connection.execute(
+            "select contract from meta.tables where source = ? and table_name = ?",
+            [self.source, self.name],
+        ).fetchall()
+        if held != [(self.contract,)]:
+            return None
+        rows = self.connection.execute(
+            "select batch, as_of::varchar from meta.batches where source = ? and table_name = ?",
+            [self.source, self.name],
+        ).fetchall()
+        return {batch: (as_of,) for batch, as_of in rows}
+
+    def _rebuild(self, landed: list[Batch]) -> None:
+        """Make the table again from landing, in one transaction."""
+        definitions = ", ".join(
+            f"{quote(name)} {sql_type(column)}" for name, column in self.table.columns.items()
+        )
+        with transaction(self.connection):
+            self.connection.execute(f"create schema if not exists {quote(self.source)}")
+            self.connection.execute(
+                f"create or replace table {self.relation} ({definitions}, _version_at timestamp, "
+                "_as_of date, _is_deleted boolean, _row_hash uhugeint, _batch varchar)"
+            )
+            for meta in ("batches", "quarantine", "tables"):
+                self.connection.execute(
+                    f"delete from meta.{meta} where source = ? and table_name = ?",
+                    [self.source, self.name],
+                )
+            self.connection.execute(
+                "insert into meta.tables values (?, ?, ?)", [self.source, self.name, self.contract]
+            )
+            for batch in landed:
+                self._load_batch(batch)
+
+    def _load_batch(self, batch: Batch) -> None:
+        files = landing.verify(self.settings, batch)
+        landed_rows = f"read_parquet({literal(files['rows.parquet'])})"
+        missing = [column for column in self.table.columns if column not in batch.columns]
+        if missing:
+            raise Customer360Error(
+                f"{self.source}.{self.name}: the batch of {batch.as_of} was landed before column "
+                f"{', '.join(missing)} was declared. Ingest that day again."
+            )
+        all_ok = " and ".join(rule.ok for rule in self.rules) or "true"
+        try:
+            self.connection.execute(
+                "create or replace temp table typed as select *, "
+                f"({all_ok}) as _is_ok, md5_number({self._row_text()}) as _row_hash "
+                f"from ({typed_select(self.table, self.company, landed_rows, batch.columns)})"
+            )
+        except duckdb.Error as error:
+            raise Customer360Error(
+                f"{self.source}.{self.name} {batch.as_of}: cannot be typed: {first_line(error)}"
+            ) from None
+        quarantined = self._quarantine(batch, landed_rows, files)
+        accepted = self._count("select count(*) from typed where _is_ok")
+        loaded = self._insert_versions(batch) if self.table.cursor else self._insert_state(batch)
+        self.connection.execute("drop table typed")
+        read = batch.rows + batch.rejects
+        if read != accepted + quarantined:
+            raise Customer360Error(
+                f"{self.source}.{self.name} {batch.as_of}: control total: read {read}, "
+                f"accepted {accepted}, quarantined {quarantined}. This is a fault of customer360."
+            )
+        self.connection.execute(
+            "insert into meta.batches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
+            [
+                self.source, self.name, batch.as_of, _id(batch), batch.mode,
+                read, accepted, accepted - loaded, quarantined, self.run_id,
+            ],
+        )  # fmt: skip
+
+    def _row_text(self) -> str:
+        cells = ", ".join(f"coalesce({column}::varchar, chr(30))" for column in self.columns)
+        return f"concat_ws(chr(31), {cells})"
+
+    def _count(self, sql: str) -> int:
+        return int(self.connection.execute(sql).fetchall()[0][0])
+
+    def _quarantine(self, batch: Batch, landed_rows: str, files: dict[str, Any]) -> int:
+        """Set rows aside that break a rule, with the first rule and all reasons in words."""
+        if not self.table.cursor:
+            self._refuse_ambiguous_keys()
+        where = [literal(value) for value in (self.source, self.name, _id(batch), batch.as_of)]
+        prefix = f"{', '.join(where)}::date"
+        refused = self._count("select count(*) from typed where not _is_ok")
+        if refused:
+            names = "[" + ", ".join(self._when(rule, rule.name) for rule in self.rules) + "]"
+            columns = "[" + ", ".join(self._when(rule, rule.column) for rule in self.rules) + "]"
+            reasons = "[" + ", ".join(self._when(rule, rule.message) for rule in self.rules) + "]"
+            keep = "item -> item is not null"
+            self.connection.execute(
+                f"""
+                insert into meta.quarantine
+                select {prefix}, _position,
+                    coalesce(list_filter({names}, {keep})[1], 'unique'),
+                    list_filter({columns}, {keep})[1],
+                    coalesce(
+                        nullif(array_to_string(list_filter({reasons}, {keep}), '; '), ''),
+                        {literal(f"{', '.join(self.table.key)} stands twice with other values")}
+                    ),
+                    _row_json
+                from typed
+                inner join (
+                    select landed._position as _landed_position,
+                        to_json(landed)::varchar as _row_json
+                    from {landed_rows} as landed
+                ) as landed on _position = _landed_position
+                where not _is_ok
+                """
+            )
+        if "rejects.parquet" in files:
+            self.connection.execute(
+                f"insert into meta.quarantine select {prefix}, _position, 'format', null, _reason, "
+                f"to_json({{line: _line}})::varchar from "
+                f"read_parquet({literal(files['rejects.parquet'])})"
+            )
+        return refused + batch.rejects
+
+    def _when(self, rule: Rule, text: str) -> str:
+        return f"case when not {rule.ok} then {literal(text)} end"
+
+    def _refuse_ambiguous_keys(self) -> None:
+        """In a full table a key that stands twice with other values has no state: refuse both."""
+        key = ", ".join(quote(column) for column in self.table.key)
+        self.connection.execute(
+            f"update typed set _is_ok = false from (select {key} from typed where _is_ok "
+            f"group by {key} having count(distinct _row_hash) > 1) as doubled "
+            f"where typed._is_ok and {self._same_key('doubled', 'typed')}"
+        )
+
+    def _same_key(self, left: str, right: str) -> str:
+        return " and ".join(
+            f"{left}.{quote(column)} = {right}.{quote(column)}" for column in self.table.key
+        )
+
+    def _insert_versions(self, batch: Batch) -> int:
+        """Add versions that raw does not hold; how many."""
+        assert self.table.cursor
+        cursor = self._cursor_in_utc()
+        key = self.table.key
+        known = f"{self._same_key('held', 'typed')} and held._row_hash = typed._row_hash"
+        self.connection.execute(
+            f"update {self.relation} as held set _as_of = date '{batch.as_of}' from typed "
+            f"where held._as_of > date '{batch.as_of}' and typed._is_ok and {known}"
+        )
+        before = self._count(f"select count(*) from {self.relation}")
+        self.connection.execute(
+            f"insert into {self.relation} select {', '.join(self.columns)}, {cursor}, "
+            f"date '{batch.as_of}', false, _row_hash, {literal(_id(batch))} from typed "
+            f"where _is_ok and not exists (select 1 from {self.relation} as held where {known}) "
+            f"qualify row_number() over (partition by {', '.join(map(quote, key))}, _row_hash "
+            "order by _position) = 1 order by _position"
+        )
+        return self._count(f"select count(*) from {self.relation}") - before
+
+    def _cursor_in_utc(self) -> str:
+        assert self.table.cursor
+        name = self.table.cursor.column
+        if self.table.columns[name].type == "timestamp":
+            return quote(name)
+        zone = literal(self.company.time_zone)
+        return f"timezone('UTC', timezone({zone}, {quote(name)}::timestamp))"
+
+    def _insert_state(self, batch: Batch) -> int:
+        """Add what changed against the last state: new and changed rows, and deletions; how many
+        rows of the batch are new."""
+        key = ", ".join(quote(column) for column in self.table.key)
+        end = f"timestamp {literal(batch.cursor_to)} - interval 1 microsecond"
+        tail = f"{end}, date '{batch.as_of}'"
+        columns = ", ".join(self.columns)
+        same = self._same_key("held", "typed")
+        self.connection.execute(
+            f"create or replace temp table held as select * from {self.relation} qualify "
+            f"row_number() over (partition by {key} order by _version_at desc) = 1"
+        )
+        before = self._count(f"select count(*) from {self.relation}")
+        self.connection.execute(
+            f"insert into {self.relation} "
+            f"select {columns}, {tail}, false, _row_hash, {literal(_id(batch))} from typed "
+            f"where _is_ok and not exists (select 1 from held where {same} "
+            "and held._row_hash = typed._row_hash and not held._is_deleted) "
+            f"qualify row_number() over (partition by {key} order by _position) = 1 "
+            "order by _position"
+        )
+        added = self._count(f"select count(*) from {self.relation}") - before
+        self.connection.execute(
+            f"insert into {self.relation} "
+            f"select {columns}, {tail}, true, _row_hash, {literal(_id(batch))} from held "
+            f"where not _is_deleted and not exists (select 1 from typed where _is_ok and {same})"
+        )
+        self.connection.execute("drop table held")
+        return added
+
+
+def _id(batch: Batch) -> str:
+    """A batch's name within its table."""
+    return f"{batch.as_of}/{batch.batch}"

@@ -1,0 +1,222 @@
+"""Running dbt: what it is told about this company and run, and what came of it.
+
+What belongs here: the generated dbt sources, the run's variables, one invocation. What does not:
+any SQL of the warehouse (``dbt_project/``).
+"""
+
+import datetime as dt
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from customer360.config import Config, Source, companies
+from customer360.contracts import sql_type
+from customer360.exceptions import Customer360Error, GateError
+from customer360.settings import PROJECT, Settings
+
+DBT_PROJECT = PROJECT / "dbt_project"
+GENERATED_SOURCES = DBT_PROJECT / "models" / "staging" / "generated_sources.yml"
+WORKSPACES = ("staging", "unify", "scores")
+"""Schemas of the work file that are not published."""
+
+
+def write_dbt_sources(settings: Settings) -> None:
+    """Write the dbt sources and the switch of each staging model from ``config/sources.yml``.
+
+    They hold for every company, so that a change of COMPANY does not change the file.
+    """
+    declared: dict[str, Source] = {}
+    for company in companies(settings).values():
+        for name, source in company.sources.items():
+            if name in declared and declared[name] != source:
+                raise Customer360Error(
+                    f"sources.yml: source '{name}' is declared by two companies in two ways; "
+                    "give one of them another name, since its staging models are found by it"
+                )
+            declared[name] = source
+    sources: list[dict[str, Any]] = []
+    for name, source in declared.items():
+        tables = []
+        for table_name, table in source.tables.items():
+            columns = [
+                {
+                    "name": column_name,
+                    "data_type": sql_type(column),
+                    "description": column.description,
+                    "meta": {"personal": column.personal},
+                }
+                for column_name, column in table.columns.items()
+            ]
+            tables.append(
+                {
+                    "name": table_name,
+                    "description": table.description,
+                    "meta": {"key": list(table.key), "owner": source.owner, "stage": source.stage},
+                    "columns": columns,
+                }
+            )
+        sources.append(
+            {
+                "name": name,
+                "description": source.title,
+                "database": "raw",
+                "schema": name,
+                "tables": tables,
+            }
+        )
+    switches = [
+        {
+            "name": path.stem,
+            "config": {"enabled": f"{{{{ '{path.parent.name}' in var('company_sources') }}}}"},
+        }
+        for path in staging_models()
+    ]
+    header = "# Written by `customer360` from config/sources.yml before each dbt run; not edited.\n"
+    document = {"version": 2, "sources": sources, "models": switches}
+    text = header + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    if not GENERATED_SOURCES.exists() or GENERATED_SOURCES.read_text(encoding="utf-8") != text:
+        aside = GENERATED_SOURCES.with_suffix(f".{os.getpid()}")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(GENERATED_SOURCES)
+
+
+def staging_models() -> list[Path]:
+    """Every staging model; its folder names its source, its file ``stg_<source>__<entity>.sql``."""
+    found = sorted((DBT_PROJECT / "models" / "staging").glob("*/*.sql"))
+    for path in found:
+        if not path.stem.startswith(f"stg_{path.parent.name}__"):
+            raise Customer360Error(
+                f"{path.relative_to(PROJECT)}: a staging model of source {path.parent.name} is "
+                f"named stg_{path.parent.name}__<entity>.sql"
+            )
+    return found
+
+
+def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
+    """What a run tells dbt: days, currency, feeds, rules. No personal data: they land in logs."""
+    feeds: dict[str, list[dict[str, str]]] = {}
+    for path in staging_models():
+        if path.parent.name in config.sources.sources:
+            entity = path.stem.partition("__")[2]
+            feeds.setdefault(entity, []).append({"source": path.parent.name, "model": path.stem})
+    audiences = config.audiences
+    alert = audiences.churn.alert
+    tiers = list(audiences.value_tiers)
+    return {
+        "as_of": as_of.isoformat(),
+        "cutoff": config.sources.day_end(as_of).isoformat(sep=" "),
+        "time_zone": config.sources.time_zone,
+        "currency": config.sources.currency,
+        "company_sources": list(config.sources.sources),
+        "source_keys": {
+            name: {table_name: list(table.key) for table_name, table in source.tables.items()}
+            for name, source in config.sources.sources.items()
+        },
+        "feeds": feeds,
+        "segments": [
+            {"name": name, "rule": segment.rule} for name, segment in audiences.segments.items()
+        ],
+        "value_tiers": [
+            {"name": name, "from_cents": round(amount * 100)}
+            for name, amount in audiences.value_tiers.items()
+        ],
+        "churn_horizon_days": audiences.churn.horizon_days,
+        "churn_alert": {
+            "min_probability": alert.min_probability,
+            "expires_after_days": alert.expires_after_days,
+            "tiers": [
+                {"name": tier, "owner": alert.owners[tier], "action": alert.actions[tier]}
+                for tier in tiers[: tiers.index(alert.min_value_tier) + 1]
+            ],
+        },
+    }
+
+
+def run_dbt(
+    settings: Settings, config: Config, as_of: dt.date, marts: Path, arguments: list[str]
+) -> dict[str, int]:
+    """One dbt invocation in this process on the marts file ``marts``.
+
+    Returns:
+        How many nodes ended in each status.
+
+    Raises:
+        GateError: dbt tests failed. Customer360Error: a model failed, or dbt could not start.
+    """
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    write_dbt_sources(settings)
+    os.environ.update(
+        {
+            "CUSTOMER360_MARTS": str(marts),
+            "CUSTOMER360_RAW": str(settings.raw_path),
+            "CUSTOMER360_THREADS": str(settings.threads),
+            "CUSTOMER360_MEMORY": settings.memory_limit,
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+    )
+    try:
+        outcome = dbtRunner().invoke(
+            [
+                *arguments,
+                "--project-dir", str(DBT_PROJECT),
+                "--profiles-dir", str(DBT_PROJECT),
+                "--target-path", str(settings.data_dir / "dbt"),
+                "--log-path", str(settings.data_dir / "dbt" / "logs"),
+                "--vars", json.dumps(dbt_vars(config, as_of)),
+                "--log-level", "warn",
+                "--no-use-colors",
+            ]
+        )  # fmt: skip
+    finally:
+        DuckDBConnectionManager.close_all_connections()
+    if outcome.exception is not None:
+        raise Customer360Error(f"dbt could not run: {_short(outcome.exception)}")
+    results = list(getattr(outcome.result, "results", []) or [])
+    counts: dict[str, int] = {}
+    for result in results:
+        status = str(result.status)
+        counts[status] = counts.get(status, 0) + 1
+    failed = [result for result in results if str(result.status) in ("fail", "error")]
+    if failed:
+        _refuse(failed)
+    if not outcome.success:
+        raise Customer360Error("dbt did not succeed; see its log")
+    return counts
+
+
+def published_tables(settings: Settings) -> dict[str, dict[str, Any]]:
+    """name -> kind and key of each mart, as its YAML declares them, from the last dbt run."""
+    manifest = json.loads((settings.data_dir / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    return {
+        node["name"]: {"kind": node["meta"]["kind"], "key": node["meta"]["key"]}
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model" and "kind" in node["meta"]
+    }
+
+
+def _refuse(failed: list[Any]) -> None:
+    tests = [result for result in failed if str(result.status) == "fail"]
+    models = [result for result in failed if str(result.status) == "error"]
+    lines = [
+        f"{result.node.name}: {result.failures} rows fail ({result.node.original_file_path})"
+        for result in tests
+    ]
+    lines += [
+        f"{result.node.name}: {_short(result.message)} ({result.node.original_file_path})"
+        for result in models
+    ]
+    text = "; ".join(lines)
+    if models:
+        raise Customer360Error(f"dbt: {text}")
+    raise GateError(f"dbt tests: {text}. Nothing is published.")
+
+
+def _short(error: object) -> str:
+    """An error's first lines without quoted values, which may be a person's data."""
+    text = " ".join(str(error).split())
+    return text.split("LINE 1")[0][:400]

@@ -1,0 +1,75 @@
+"""Opening DuckDB files the one way that customer360 does it.
+
+What belongs here: connections with limits, quoting, small helpers for SQL text. What does not: any
+knowledge of tables or of layers.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from customer360.exceptions import Customer360Error
+from customer360.settings import Settings
+
+
+def quote(identifier: str) -> str:
+    """An SQL identifier, quoted."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: str | Path) -> str:
+    """An SQL string literal."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+@contextlib.contextmanager
+def connect(
+    settings: Settings, path: Path | None = None, *, read_only: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to ``path`` (in memory where None) with the limits of ``settings``, in UTC.
+
+    Raises:
+        Customer360Error: the file is locked by another process, damaged, or not a database.
+    """
+    spill = settings.data_dir / "tmp"
+    if not read_only:
+        spill.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = duckdb.connect(
+            str(path) if path else ":memory:",
+            read_only=read_only,
+            config={
+                "threads": settings.threads,
+                "memory_limit": settings.memory_limit,
+                "temp_directory": str(spill),
+                "autoinstall_known_extensions": "false",
+            },
+        )
+    except duckdb.Error as error:
+        raise Customer360Error(
+            f"cannot open {path}: {first_line(error)}. Is another process writing to it?"
+        ) from None
+    connection.execute("set TimeZone = 'UTC'")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All or nothing."""
+    connection.execute("begin")
+    try:
+        yield
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+
+
+def first_line(error: Exception) -> str:
+    """The kind of a DuckDB error without the values that its text may quote."""
+    return f"{type(error).__name__} ({str(error).splitlines()[0].split(':')[0]})"

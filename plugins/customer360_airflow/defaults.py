@@ -1,0 +1,88 @@
+"""The one place where DAGs get their defaults: owner, retries, time limits, callbacks, tags.
+
+What belongs here: what every DAG and task of customer360 has in common. What does not: what a DAG
+does (``dags/``), or how a task calls the library (``customer360_airflow.tasks``).
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow.sdk import DAG
+
+from customer360_airflow import callbacks
+
+OWNER = "customer-data"
+"""Who answers for a DAG that no source system's owner answers for."""
+
+RETRIES = 2
+LONGEST_RETRY_DELAY = dt.timedelta(minutes=10)
+
+WRITER_POOL = "warehouse_writer"
+"""One slot: one process at a time writes DuckDB files (a writer blocks even readers of others)."""
+
+POOLS: Mapping[str, tuple[int, str]] = {
+    WRITER_POOL: (1, "One process at a time writes the warehouse files."),
+}
+"""Pools that a deployment must have: name -> slots and description."""
+
+QUICK = dt.timedelta(minutes=10)
+LONG = dt.timedelta(hours=1)
+"""Time limits of a task: bookkeeping, and work in proportion to the data."""
+
+
+def default_args(owner: str = OWNER) -> dict[str, Any]:
+    """Arguments that every task starts from.
+
+    The first delay before a retry is the deployment's (``[core] default_task_retry_delay``): a
+    night's run waits for a source to come back, a person at a laptop does not. From there it
+    doubles.
+    """
+    return {
+        "owner": owner,
+        "retries": RETRIES,
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": LONGEST_RETRY_DELAY,
+        "execution_timeout": LONG,
+        "on_failure_callback": callbacks.record_failure,
+        "on_retry_callback": callbacks.record_retry,
+    }
+
+
+def customer360_dag(
+    dag_id: str,
+    *,
+    schedule: Any,
+    description: str,
+    documentation: str | None,
+    owner: str = OWNER,
+    tags: Iterable[str] = (),
+    start: dt.datetime | None = None,
+    end: dt.datetime | None = None,
+) -> DAG:
+    """A DAG with the house's defaults, to be used as a context manager.
+
+    Args:
+        dag_id: name of the DAG.
+        schedule: a timetable.
+        description: one line for the list of DAGs.
+        documentation: the DAG file's docstring; it is shown with the DAG.
+        owner: who is asked when it fails.
+        tags: added to ``customer360``.
+        start: first moment at which the schedule may start a run; None lets it begin with the
+            first moment after the DAG is switched on.
+        end: last moment at which the schedule may start a run.
+    """
+    return DAG(
+        dag_id,
+        schedule=schedule,
+        description=description,
+        doc_md=documentation,
+        default_args=default_args(owner),
+        tags={"customer360", *tags},
+        start_date=start,
+        end_date=end,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=True,
+    )

@@ -1,0 +1,174 @@
+"""``python -m customer360_airflow.local``: the commands behind ``make run``, ``up``, ``down``."""
+
+import datetime as dt
+import signal
+import sys
+import time
+from zoneinfo import ZoneInfo
+
+import click
+
+from customer360.exceptions import ConfigError, Customer360Error
+from customer360.settings import load_settings
+from customer360_airflow.local.instance import Instance, Running
+from customer360_airflow.local.run import Drive, wait_until_ready
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error at once."""
+    click.echo(line, err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """A local Airflow in the project folder, for one person."""
+
+
+@cli.command()
+@click.option("--as-of", metavar="YYYY-MM-DD", help="The as-of day; by default the newest one.")
+def run(as_of: str | None) -> None:
+    """Take one as-of day through the whole chain, then stop.
+
+    Example: COMPANY=complete_journey python -m customer360_airflow.local run --as-of 2017-12-31
+    """
+    _drive([_day(as_of) if as_of else _newest_day()])
+
+
+@cli.command()
+@click.option("--from", "first", metavar="YYYY-MM-DD", required=True, help="First as-of day.")
+@click.option("--to", "last", metavar="YYYY-MM-DD", required=True, help="Last as-of day.")
+@click.option("--every", default=1, show_default=True, help="Days from one as-of day to the next.")
+def backfill(first: str, last: str, every: int) -> None:
+    """Take every day of a range through the whole chain, in whatever order they arrive.
+
+    Example: python -m customer360_airflow.local backfill --from 2017-12-01 --to 2017-12-29 --every 7
+    """
+    begin, end = _day(first), _day(last)
+    if end < begin or every < 1:
+        raise ConfigError(f"--from {begin} --to {end} --every {every}: holds no day.")
+    count = (end - begin).days // every + 1
+    _drive([begin + dt.timedelta(days=every * step) for step in range(count)])
+
+
+@cli.command()
+def up() -> None:
+    """Start Airflow with its web interface and leave it running.
+
+    Example: python -m customer360_airflow.local up
+    """
+    instance = Instance.of(load_settings())
+    with instance.kept_to_one():
+        running = instance.running()
+        if running is None:
+            since = dt.datetime.now(dt.UTC)
+            running, process = instance.start("up")
+            try:
+                wait_until_ready(instance, running, process, since).unpause()
+            except BaseException:
+                instance.stop()
+                raise
+    click.echo(
+        f"Airflow is at {running.url}\n"
+        f"  user admin, password {instance.password}\n"
+        "  make down stops it"
+    )
+
+
+@cli.command()
+def down() -> None:
+    """Stop Airflow and everything it started.
+
+    Example: python -m customer360_airflow.local down
+    """
+    instance = Instance.of(load_settings())
+    with instance.kept_to_one():
+        click.echo(f"stopped ({instance.stop()} processes)")
+
+
+def _drive(days: list[dt.date]) -> None:
+    """Take ``days`` through the instance that is up, or one that is started for it."""
+    from customer360 import pipeline
+
+    settings = load_settings()
+    sources = [source.name for source in pipeline.declared_sources(settings)]
+    instance = Instance.of(settings)
+    begun = time.monotonic()
+    with instance.kept_to_one():
+        running = instance.running()
+        shared = running is not None and running.mode == "up"
+        try:
+            drive = _connected(instance, running if shared else None, begun)
+            ready = time.monotonic() - begun
+            done = drive.days([day.isoformat() for day in days], sources)
+            failures = drive.failures(done)
+        finally:
+            stopping = time.monotonic()
+            if not shared:
+                instance.stop()
+    ended = time.monotonic()
+    if failures:
+        raise Customer360Error("\n".join(failures))
+    click.echo(pipeline.format_summary(pipeline.status(settings)))
+    busy = drive.seconds_with_a_task()
+    click.echo(
+        f"{ended - begun:.0f} s in all: {drive.own_seconds:.0f} s of the steps' own work "
+        f"(some of it side by side), of {busy:.0f} s in which tasks ran; Airflow took "
+        f"{ready:.0f} s to start, {stopping - begun - ready - busy:.0f} s between tasks "
+        f"and {ended - stopping:.0f} s to stop."
+    )
+
+
+def _connected(instance: Instance, running: Running | None, begun: float) -> Drive:
+    """A drive on the running instance, or on one started now, with every DAG switched on."""
+    since = dt.datetime.now(dt.UTC)
+    process = None
+    if running is None:
+        say(f"starting Airflow in .airflow/{instance.settings.company} ...")
+        running, process = instance.start("run")
+    else:
+        say(f"using the Airflow at {running.url}")
+        since = dt.datetime.min.replace(tzinfo=dt.UTC)
+    client = wait_until_ready(instance, running, process, since)
+    client.unpause()
+    drive = Drive(client, instance.logs_dir, say)
+    drive.begun = begun
+    say(f"{time.monotonic() - begun:7.1f} s  Airflow is ready")
+    return drive
+
+
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"'{text}' is not a day such as 2017-12-31.") from None
+
+
+def _newest_day() -> dt.date:
+    """The last as-of day of data that have ended, else the company's yesterday."""
+    from customer360 import pipeline
+
+    sources = pipeline.declared_sources(load_settings())
+    ends = [source.end for source in sources if source.end is not None]
+    if len(ends) == len(sources):
+        return max(ends)
+    return dt.datetime.now(ZoneInfo(sources[0].timezone)).date() - dt.timedelta(days=1)
+
+
+def main() -> None:
+    """Run a command; an error that a user can mend is its text and exit code 1."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        cli.main(standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        say("stopped")
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Customer360Error as error:
+        say(f"error: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

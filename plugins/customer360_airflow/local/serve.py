@@ -1,0 +1,214 @@
+"""The first process of a local instance: prepares the metadata, starts the services, ends them.
+
+It imports Airflow once and forks scheduler, DAG processor and API servers from there: three imports
+less at every start. It ends them all when one of them ends, on SIGTERM, and, in mode ``run``, when
+the command that started it is gone (its standard input, a pipe, then reads as closed).
+"""
+
+import ctypes
+import datetime as dt
+import gc
+import importlib
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+log = logging.getLogger("customer360.local")
+
+PR_SET_PDEATHSIG = 1
+GRACE_SECONDS = 8
+
+EVERYONE_NEEDS = (
+    "airflow.cli.cli_parser",
+    "airflow.jobs.job",
+    "airflow.models.dagrun",
+    "airflow.api_fastapi.app",
+)
+TASKS_NEED = (
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "customer360_airflow.tasks",
+    "customer360.pipeline",
+)
+"""Tasks are forked from the scheduler: what it has imported they need not import, each of them.
+
+It has the time for it while the API servers, which take longest, build their routes.
+"""
+
+
+def main() -> None:
+    """Run until told to stop."""
+    mode, task_port = sys.argv[1:]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    os.umask(0o077)
+    home = Path(os.environ["AIRFLOW_HOME"])
+    stopping = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopping.append(True))
+
+    # Importing makes many objects and no garbage: collect seldom, here and in what is forked.
+    gc.set_threshold(50_000, 50, 50)
+    _import(EVERYONE_NEEDS)
+    services = {}
+    for name, arguments in (
+        ("task-api", ["--apps", "execution", "--port", task_port]),
+        ("api", ["--apps", "core"]),
+    ):
+        services[_fork(name, home, _service("api-server", *arguments))] = name
+    _, status = os.waitpid(_fork("prepare", home, _prepare), 0)
+    if status:
+        log.error("the metadata could not be prepared: see prepare.log")
+        _end(services)
+        sys.exit(1)
+    services[_fork("dag-processor", home, _service("dag-processor"))] = "dag-processor"
+    # The API reads the logs of tasks from files; nobody needs them served on a port.
+    scheduler = _service("scheduler", "--skip-serve-logs", imports=TASKS_NEED)
+    services[_fork("scheduler", home, scheduler)] = "scheduler"
+    while not stopping:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            name = services.pop(pid)
+            log.error("%s ended with %s: see %s.log", name, status, name)
+            break
+        if mode == "run":
+            if select.select([sys.stdin], [], [], 0.2)[0]:
+                break
+        else:
+            time.sleep(0.2)
+    _end(services)
+
+
+def _end(services: dict[int, str]) -> None:
+    deadline = time.monotonic() + GRACE_SECONDS
+    number = signal.SIGTERM
+    while services:
+        for pid in services:
+            os.kill(pid, number)
+        pause = time.monotonic() + 1
+        while services and time.monotonic() < pause:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            services.pop(pid, None)
+            time.sleep(0.02)
+        if time.monotonic() > deadline:
+            number = signal.SIGKILL
+
+
+def _fork(name: str, home: Path, work: Callable[[], None]) -> int:
+    """Run ``work`` in a child that ends with us and writes to ``<name>.log``."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            raise SystemExit(0)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        output = os.open(home / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        work()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        log.exception("%s failed", name)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
+
+
+def _service(*arguments: str, imports: Sequence[str] = ()) -> Callable[[], None]:
+    def work() -> None:
+        _import(imports)
+        from airflow.__main__ import main as airflow_main
+
+        sys.argv = ["airflow", *arguments]
+        airflow_main()
+
+    return work
+
+
+def _prepare() -> None:
+    """Bring the metadata up to date, and close what a killed instance left open."""
+    from airflow import __version__
+    from airflow.utils import db
+    from airflow.utils.session import create_session
+
+    from customer360_airflow.defaults import POOLS
+
+    home = Path(os.environ["AIRFLOW_HOME"])
+    stamp = home / "migrated"
+    if (
+        not (home / "airflow.db").exists()
+        or not stamp.exists()
+        or (stamp.read_text() != __version__)
+    ):
+        db.initdb()
+        stamp.write_text(__version__)
+    with create_session() as session:
+        from airflow.models.pool import Pool
+
+        for name, (slots, description) in POOLS.items():
+            Pool.create_or_update_pool(
+                name, slots, description, include_deferred=False, session=session
+            )
+        _close_dead(session, runs=sys.argv[1] == "run")
+
+
+def _close_dead(session: object, *, runs: bool) -> None:
+    """Mark jobs of dead processes as failed, so that the scheduler takes their tasks back.
+
+    With ``runs`` (``make run`` is one person's one run) unfinished DAG runs are closed as well:
+    what they left is done again by the run that is about to start.
+    """
+    from airflow.jobs.job import Job, JobState
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.state import DagRunState, State, TaskInstanceState
+    from sqlalchemy import update
+    from sqlalchemy.orm import Session
+
+    assert isinstance(session, Session)
+    now = dt.datetime.now(dt.UTC)
+    session.execute(
+        update(Job)
+        .where(Job.state == JobState.RUNNING)
+        .values(state=JobState.FAILED, end_date=now)
+        .execution_options(synchronize_session=False)
+    )
+    if not runs:
+        return
+    open_runs = DagRun.state.in_([DagRunState.RUNNING, DagRunState.QUEUED])
+    closed = session.execute(
+        update(DagRun)
+        .where(open_runs)
+        .values(state=DagRunState.FAILED, end_date=now)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(TaskInstance)
+        .where(TaskInstance.state.in_([state for state in State.unfinished if state]))
+        .values(state=TaskInstanceState.FAILED, end_date=now)
+        .execution_options(synchronize_session=False)
+    )
+    log.info("closed %s unfinished runs", getattr(closed, "rowcount", "?"))
+
+
+if __name__ == "__main__":
+    main()

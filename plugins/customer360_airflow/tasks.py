@@ -1,0 +1,181 @@
+"""Thin adapters: a task calls one step of ``customer360.pipeline`` and passes counts and ids on.
+
+What belongs here: how a run of a DAG becomes arguments of the library, and which errors are worth
+a retry. What does not: any work on data. The library is imported when a task runs, not when a DAG
+file is parsed.
+"""
+
+import contextlib
+import datetime as dt
+import hashlib
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from customer360.exceptions import (
+    ConfigError,
+    Customer360Error,
+    GateError,
+    ModelError,
+    SchemaDriftError,
+)
+from customer360.settings import Settings, load_settings
+
+NO_USE_IN_RETRYING = (ConfigError, GateError, ModelError, SchemaDriftError)
+"""The same input gives the same error: a person has to act first."""
+
+SAFE_TO_QUOTE = (AttributeError, ImportError, MemoryError, NameError, OSError)
+"""Unexpected errors whose text names code or files, never values of rows."""
+
+
+class StepFailedError(Exception):
+    """A step failed in a way that nobody foresaw; the text says where, and quotes no data."""
+
+
+def as_of_day(dag_run: Any) -> dt.date:
+    """The as-of day of a run: its partition key.
+
+    Raises:
+        AirflowFailException: the run has no key, or one that is not a day.
+    """
+    key = dag_run.partition_key
+    try:
+        return dt.date.fromisoformat(key or "")
+    except ValueError:
+        raise AirflowFailException(
+            f"This run of {dag_run.dag_id} has the partition key {key!r}; it needs a day. "
+            "Start it with a partition key such as 2017-12-31."
+        ) from None
+
+
+def run_id_of(dag_run: Any) -> str:
+    """The library's run id for a run of a DAG: the same on every retry, safe as a file name.
+
+    As-of day, moment of the run's creation (UTC) and six digits that keep two runs of the same
+    second apart, such as ``2017-12-31_20261122T010203_5f2c9a``: ids of one as-of day sort by time.
+    """
+    digest = hashlib.sha256(f"{dag_run.dag_id}/{dag_run.run_id}".encode()).hexdigest()[:6]
+    moment = dag_run.run_after.astimezone(dt.UTC)
+    return f"{as_of_day(dag_run)}_{moment:%Y%m%dT%H%M%S}_{digest}"
+
+
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+    """Let errors out so that logs hold what mends them and no personal data.
+
+    Errors of ours keep their text, without the chain of causes that it was made from. Of all other
+    errors only the kind and the place get out: DuckDB, dbt and Great Expectations quote values.
+    """
+    try:
+        yield
+    except AirflowException:
+        raise
+    except NO_USE_IN_RETRYING as error:
+        raise AirflowFailException(str(error)) from None
+    except Customer360Error as error:
+        raise type(error)(*error.args) from None
+    except Exception as error:  # noqa: BLE001, whatever it is: its text must not reach the log
+        text = f": {error}" if isinstance(error, SAFE_TO_QUOTE) else ""
+        places = "\n".join(
+            f"  {frame.filename}:{frame.lineno} in {frame.name}"
+            for frame in traceback.extract_tb(error.__traceback__)[1:]
+        )
+        raise StepFailedError(
+            f"unexpected {type(error).__qualname__}{text} at\n{places}\n"
+            "(the text of such errors is kept back where it may quote rows)"
+        ) from None
+
+
+class Step(BaseOperator):
+    """A task that runs one function of ``customer360.pipeline``.
+
+    Args:
+        step: name of the function; also the task id unless ``task_id`` is given.
+        layer: for ``audit``: raw, marts or scores.
+    """
+
+    def __init__(self, *, step: str, layer: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**{"task_id": f"{step}_{layer}" if layer else step, **kwargs})
+        self.step = step
+        self.layer = layer
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step; its counts and ids, and its own seconds, become the task's XCom."""
+        started = time.monotonic()
+        with told_plainly():
+            result = self.run_step(load_settings(), as_of_day(context["dag_run"]), context)
+        return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+    def run_id(self, context: Context) -> str:
+        """The library's run id that this task works for."""
+        return run_id_of(context["dag_run"])
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library."""
+        from customer360 import pipeline
+
+        arguments = {"layer": self.layer} if self.layer else {}
+        function = getattr(pipeline, self.step)
+        result: dict[str, Any] = function(settings, as_of, self.run_id(context), **arguments)
+        return result
+
+
+class TrainStep(Step):
+    """Trains on the days before the day of the run: the day itself has not ended yet."""
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library."""
+        return super().run_step(settings, as_of - dt.timedelta(days=1), context)
+
+
+class ExtractStep(Step):
+    """Brings in what ``source`` has for the as-of day."""
+
+    def __init__(self, *, source: str, **kwargs: Any) -> None:
+        super().__init__(step="extract", **kwargs)
+        self.source = source
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Call the library."""
+        from customer360 import pipeline
+
+        return pipeline.extract(settings, self.source, as_of)
+
+
+class PublishStep(Step):
+    """Publishes, and tells the snapshot's asset which run did."""
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library; the asset's event carries the run id to activation."""
+        result = super().run_step(settings, as_of, context)
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {"run_id": self.run_id(context)}
+        return result
+
+
+class ActivateStep(Step):
+    """Works for the run that published the snapshot which started this run."""
+
+    def run_id(self, context: Context) -> str:
+        """The publishing run's id, from the newest event of the snapshot.
+
+        Raises:
+            AirflowFailException: the run was not started by a published snapshot.
+        """
+        events = [
+            event
+            for asset_events in context["triggering_asset_events"].values()
+            for event in asset_events
+            if "run_id" in event.extra
+        ]
+        if not events:
+            raise AirflowFailException(
+                "This run was not started by a published snapshot. Run build_customer_360 for "
+                "the day; activation follows by itself."
+            )
+        newest = max(events, key=lambda event: event.timestamp)
+        return str(newest.extra["run_id"])

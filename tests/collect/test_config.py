@@ -1,0 +1,79 @@
+"""Configuration: a mistake is one message with file, place and mend."""
+
+import pytest
+from customer360.config import Segment, load_config
+from customer360.exceptions import ConfigError
+from pydantic import ValidationError
+
+
+def test_the_companies_that_ship_are_valid(monkeypatch):
+    from customer360.settings import load_settings
+
+    monkeypatch.setenv("COMPANY", "complete_journey")
+    assert load_config(load_settings()).sources.sources.keys() == {
+        "till",
+        "customer_file",
+        "campaign_tool",
+        "coupon_system",
+    }
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda c: c["sources"]["sources"]["till"].update(pathh="x"), "till.pathh: unknown key"),
+        (lambda c: c["sources"]["sources"]["till"].pop("owner"), "till.owner: Field required"),
+        (lambda c: c["sources"].update(time_zone="Mars"), "'Mars' is not a time zone"),
+        (
+            lambda c: c["sources"]["sources"]["till"]["tables"]["products"].update(key=["sku"]),
+            "names 'sku', which is not among the columns",
+        ),
+        (
+            lambda c: c["audiences"]["segments"]["lapsed"].update(rule="drop table customers"),
+            "segments.lapsed.rule",
+        ),
+        (lambda c: c["audiences"].update(value_tiers={"a": 5, "b": 9}), "highest sum down"),
+        (lambda c: c["audiences"]["churn"]["alert"].update(owners={}), "owners: missing for tier"),
+        (lambda c: c["policies"]["gates"].update(min_volume_ratio=2), "less than or equal to 1"),
+    ],
+)
+def test_a_mistake_says_where_and_what(company, spoil, says):
+    spoil(company.config)
+    company.write()
+    with pytest.raises(ConfigError) as error:
+        load_config(company.settings)
+    assert says in str(error.value)
+    assert ".yml: tiny" in str(error.value)
+
+
+def test_broken_yaml_says_the_line(company):
+    (company.root / "config" / "sources.yml").write_text("tiny:\n  a: [1\n")
+    with pytest.raises(ConfigError, match=r"sources.yml, line \d"):
+        load_config(company.settings)
+
+
+def test_an_unknown_company_says_which_there_are(company, monkeypatch):
+    monkeypatch.setenv("COMPANY", "acme")
+    with pytest.raises(ConfigError, match="it has tiny"):
+        load_config(company.settings)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "a = 1; drop table x",
+        "exists(select 1)",
+        "a in (select b from c)",
+        "read_csv('x') = 2",
+        "a = 1 order by 1",
+        "1 = 1 union select 2",
+    ],
+)
+def test_a_rule_can_only_look_at_its_customer(rule):
+    with pytest.raises(ValidationError):
+        Segment(description="", owner="", rule=rule)
+
+
+def test_a_rule_names_its_columns():
+    rule = Segment(description="", owner="", rule="a > 1 and coalesce(b, 0) in (1, 2)")
+    assert rule.columns == {"a", "b"}

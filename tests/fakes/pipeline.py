@@ -1,0 +1,105 @@
+"""A stand-in for ``customer360.pipeline`` that lets scheduler tests run in seconds.
+
+It writes what it does to ``<data_dir>/fake/steps.jsonl`` and obeys ``<data_dir>/fake/faults.json``:
+``{"load_raw": "gate"}`` raises, ``{"extract:till": "crash"}`` ends the process with SIGKILL (once),
+``{"score": "sleep:5"}`` takes its time. Nothing but tests imports it (``sitecustomize.py``).
+"""
+
+import datetime as dt
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from customer360.exceptions import GateError, SourceError
+from customer360.settings import Settings
+
+
+@dataclass(frozen=True)
+class SourceDeclaration:
+    name: str
+    owner: str
+    schedule: str
+    timezone: str
+    start: dt.date
+    end: dt.date | None
+    tags: tuple[str, ...]
+
+
+def declared_sources(settings: Settings) -> list[SourceDeclaration]:
+    end = None if settings.company == "living" else dt.date(2017, 12, 31)
+    return [
+        SourceDeclaration(
+            name=name,
+            owner=f"{name}-systems",
+            schedule="0 2 * * *",
+            timezone="America/New_York",
+            start=dt.date(2017, 1, 1),
+            end=end,
+            tags=("behavioural",),
+        )
+        for name in ("till", "customer_file", "campaign_tool", "coupon_system")
+    ]
+
+
+def _do(settings: Settings, step: str, **facts: Any) -> dict[str, Any]:
+    folder = settings.data_dir / "fake"
+    folder.mkdir(parents=True, exist_ok=True)
+    faults_path = folder / "faults.json"
+    faults = json.loads(faults_path.read_text()) if faults_path.exists() else {}
+    with (folder / "steps.jsonl").open("a") as file:
+        file.write(
+            json.dumps({"step": step, "at": time.time(), "pid": os.getpid(), **facts}) + "\n"
+        )
+    fault = faults.get(f"{step}@{facts.get('as_of')}") or faults.get(step)
+    if fault == "gate":
+        raise GateError(f"{step}: 3 rows break 'quantity at least 0' (keys 17, 18, 19). Mend them.")
+    if fault == "source":
+        raise SourceError(f"{step}: transactions.parquet is not there. Put it back.")
+    if fault == "unexpected":
+        raise ValueError("Wang Xiaoming 13812345678")
+    if fault == "crash":
+        faults_path.write_text(json.dumps({k: v for k, v in faults.items() if k != step}))
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault and fault.startswith("sleep:"):
+        time.sleep(float(fault.removeprefix("sleep:")))
+    return {"step": step, "rows": 7, **facts}
+
+
+def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
+    return _do(settings, f"extract:{source}", as_of=str(as_of))
+
+
+def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[str, Any]:
+    return _do(settings, f"audit:{layer}", as_of=str(as_of), run_id=run_id)
+
+
+def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    result = _do(settings, "publish", as_of=str(as_of), run_id=run_id)
+    (settings.data_dir / "fake" / "status.json").write_text(
+        json.dumps({"run_id": run_id, "as_of": str(as_of), "customers": 7})
+    )
+    return result
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((settings.data_dir / "fake" / "status.json").read_text())
+    return result
+
+
+def format_summary(status: dict[str, Any]) -> str:
+    return "\n".join(f"{key}: {value}" for key, value in status.items())
+
+
+def __getattr__(name: str) -> Any:
+    steps = ("begin", "load_raw", "build_marts", "train_if_needed", "score",
+             "build_scored_marts", "activate", "train")  # fmt: skip
+    if name not in steps:
+        raise AttributeError(name)
+
+    def step(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+        return _do(settings, name, as_of=str(as_of), run_id=run_id)
+
+    return step
