@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from models.churn.features import FEATURES, matrix
 from models.churn.rules import BTYD, fit_logistic, rule_scores
-from models.common.btyd import fit_purchases, purchases
+from models.common.btyd import BuyTillYouDie, fit_purchases, purchases
 from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
 from models.common.errors import ModelDataError
 from models.common.metrics import distribution, log_losses, paired_gain, ranking_metrics
@@ -22,6 +22,9 @@ BOOSTING = "gradient boosting"
 # Rates of groups that the model does not score are pulled to the overall rate by so many
 # customers.
 PRIOR_ROWS = 20.0
+# Of a company about which nothing is known: a purchase every eight weeks, one in seven stops
+# after each.
+ASSUMED = BuyTillYouDie(r=1.0, alpha=8.0, a=0.5, b=3.0)
 # Inputs whose drift is watched; tenure is not: it grows with the company's history.
 WATCHED = (
     "recency_days",
@@ -218,17 +221,20 @@ def without_history(
 ) -> ChurnModel:
     """Buy till you die alone, for a history too short to learn from: nothing checks it.
 
+    Where it cannot be fitted either (few customers, nobody bought twice), its parameters are
+    assumed: see ``ASSUMED``.
+
     Args:
         frame: ``customer_features`` at the as-of date; labels are not needed.
         horizon_days: length of the time ahead.
         as_of: the date, in ISO form.
         seed: of the sample that it is fitted on.
-
-    Raises:
-        ModelDataError: too few customers, or nobody has bought twice.
     """
     values = matrix(frame)
-    fitted = fit_purchases(frame, seed)
+    try:
+        fitted = fit_purchases(frame, seed)
+    except ModelDataError:
+        fitted = ASSUMED
     chance = fitted.stays_away(purchases(frame), horizon_days / 7.0)
     new = is_new(frame, horizon_days)
     return ChurnModel(
@@ -241,11 +247,11 @@ def without_history(
         btyd=fitted.parameters,
         rule_lines={BTYD: [1.0, 0.0]},
         medians={name: float(np.nanmedian(values[:, place])) for place, name in _known(values)},
-        base_rate=float(chance.mean()),
-        new_rate=float(chance[new].mean()) if new.any() else float(chance.mean()),
+        base_rate=float(chance.mean()) if len(chance) else 0.5,
+        new_rate=float(chance[new].mean()) if new.any() else 0.5,
         new_rows=0,
         lapsed_days=max(364, 2 * horizon_days),
-        lapsed_rate=float(chance.max()),
+        lapsed_rate=float(chance.max(initial=0.5)),
         lapsed_rows=0,
         learned_until=as_of,
         seed=seed,

@@ -1,6 +1,6 @@
 """A made-up shop: customers who buy at their own pace and, some of them, stop for good."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
 import duckdb
@@ -36,6 +36,11 @@ def load(connection: duckdb.DuckDBPyConnection, orders: pd.DataFrame, name: str 
         "amount_cents::bigint as amount_cents, quantity::bigint as quantity from given"
     )
     connection.unregister("given")
+
+
+@pytest.fixture(scope="session")
+def load_orders() -> Callable[[duckdb.DuckDBPyConnection, pd.DataFrame], None]:
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,30 @@
 """Churn on a warehouse: trained, kept, scored, explained, watched."""
 
+import json
 import re
 from datetime import date, timedelta
 
+import duckdb
 import numpy as np
 import pytest
 from sqlalchemy import create_engine
 
+from customer360 import state
 from customer360.exceptions import ModelError
 from customer360.registry import Registry
 from customer360.scoring.churn import (
     SCHEMA,
     fit_churn,
     score_churn,
+    score_into,
     score_with,
+    train_challenger,
     train_churn,
+    train_if_needed,
     watch_churn,
 )
 from customer360.scoring.features import read_features
+from customer360.settings import load_settings
 from models.churn.predict import explainer, predict
 from models.churn.train import BOOSTING, ChurnModel, rows_of
 
@@ -32,8 +39,6 @@ def registry(tmp_path):
 
 @pytest.fixture(scope="module")
 def fitted(shop_orders):
-    import duckdb
-
     with duckdb.connect() as connection:
         connection.register("given", shop_orders)
         connection.execute(
@@ -173,7 +178,7 @@ def test_before_any_training_buy_till_you_die_scores_and_an_alarm_says_so(shop, 
     train_churn(shop, AS_OF, HORIZON, registry)
     early = score_churn(shop, AS_OF - timedelta(days=1), HORIZON, registry)
     assert "nothing has checked it" in early.summary["alarms"][0]
-    assert set(early.table["model_version"].to_pylist()) == {"buy-till-you-die-unchecked"}
+    assert set(early.table["model_version"].to_pylist()) == {"buy-till-you-die"}
     chance = early.table["churn_probability"].to_numpy()
     assert 0 < chance.min() < chance.max() <= 1
     assert None not in early.table["reason_1"].to_pylist()
@@ -232,3 +237,43 @@ def test_constant_and_broken_numbers_do_no_harm(fitted):
     model = train(frame, fitted[0].windows)
     chance = predict(model, frame)["churn_probability"]
     assert chance.between(0, 1).all()
+
+
+def test_the_chain_scores_from_the_first_day_and_trains_when_it_can(
+    shop_orders, load_orders, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path))
+    settings = load_settings("tiny")
+    engine = state.engine(settings)
+    marts = tmp_path / "marts.duckdb"
+    with duckdb.connect(str(marts)) as connection:
+        load_orders(connection, shop_orders)
+    early = date(2025, 1, 1)
+    told = train_if_needed(settings, engine, marts, early, HORIZON)
+    assert (told["trained"], "too little history" in told["note"]) == (False, True)
+    scored = score_into(settings, engine, marts, early, HORIZON)
+    assert scored["model_version"] == "prior"
+    assert score_into(settings, engine, marts, date(2025, 3, 1), HORIZON)["model_version"] == (
+        "buy-till-you-die"
+    )
+    trained = train_if_needed(settings, engine, marts, AS_OF, HORIZON)
+    assert trained["trained"]
+    assert (tmp_path / "tiny/reports/models" / trained["model_version"] / "card.md").is_file()
+    assert json.loads(json.dumps(trained))["auc"] > 0.7
+    assert not train_if_needed(settings, engine, marts, AS_OF, HORIZON)["trained"]
+    scored = score_into(settings, engine, marts, AS_OF, HORIZON)
+    assert scored["model_version"] == trained["model_version"]
+    with duckdb.connect(str(marts)) as connection:
+        rows = connection.execute(
+            "select count(*), count(reason_1), min(churn_probability) from scores.churn"
+        ).fetchone()
+    assert rows[0] == rows[1] == scored["scored"]
+    # The weekly training, and a champion whose file went bad.
+    told = train_challenger(settings, engine, marts, AS_OF + timedelta(days=7), HORIZON)
+    assert told["status"] == "refused"
+    assert told["watch"]["model_version"] == trained["model_version"]
+    (settings.models_dir / f"{trained['model_version']}.skops").write_bytes(b"")
+    again = train_if_needed(settings, engine, marts, AS_OF, HORIZON)
+    assert again["trained"]
+    assert again["model_version"] == trained["model_version"]
+    assert score_into(settings, engine, marts, AS_OF, HORIZON)["alarms"] == []
