@@ -112,7 +112,25 @@ def churn_card(
     )
 
 
+def unchecked_card(
+    model: ChurnModel, why: str, facts: Mapping[str, object] | None = None
+) -> ModelCard:
+    """The card of a model that no past window could check."""
+    horizon = model.horizon_days
+    return ModelCard(
+        title=f"Churn risk: no purchase in the next {horizon} days",
+        summary=(
+            f"**Nothing has checked these probabilities:** {why}. They come from each customer's "
+            "own pace by a buy-till-you-die model (MBG/NBD); use them to rank, and read the level "
+            f"({model.base_rate:.0%} on average) with care."
+        ),
+        facts={**(facts or {}), "horizon (days)": horizon, "parameters": model.btyd},
+        limits=["There are no figures, because no window of the past was long enough."],
+    )
+
+
 def _importance(model: ChurnModel) -> list[float]:
+    assert model.estimator is not None
     gains = np.zeros(len(FEATURES))
     for (tree,) in model.estimator._predictors:
         inner = ~tree.nodes["is_leaf"].astype(bool)

@@ -35,7 +35,9 @@ class Evaluation:
     @property
     def best_rule(self) -> str:
         """The simple rule with the best AUC on this window."""
-        return max(NAMES, key=lambda name: self.auc_of[name])
+        return max(
+            (name for name in NAMES if name in self.auc_of), key=lambda name: self.auc_of[name]
+        )
 
     @property
     def auc_of(self) -> dict[str, float]:
@@ -44,7 +46,7 @@ class Evaluation:
         return dict(zip(names, self.table["auc"].tolist(), strict=True))
 
 
-def evaluate(model: ChurnModel, frame: pd.DataFrame, threads: int = 2) -> Evaluation:
+def evaluate(model: ChurnModel, frame: pd.DataFrame, threads: int = 1) -> Evaluation:
     """Evaluate on the rows of one window, all customers of it.
 
     Raises:
@@ -56,7 +58,7 @@ def evaluate(model: ChurnModel, frame: pd.DataFrame, threads: int = 2) -> Evalua
     used = predict(model, frame, threads)["churn_probability"].to_numpy()
     probabilities = {"used": used}
     rows = []
-    for name in (BOOSTING, *NAMES):
+    for name in (BOOSTING, *(rule for rule in NAMES if rule in model.rule_lines)):
         chance = predict(model, frame, threads, use=name)["churn_probability"].to_numpy()
         probabilities[name] = chance
         figures = binary_metrics(label, chance)

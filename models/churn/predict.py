@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from models.churn.features import FEATURES, GROUP_OF, GROUPS, matrix
-from models.churn.rules import LOGISTIC, rule_scores
+from models.churn.rules import BTYD, LOGISTIC, rule_scores
 from models.churn.train import BOOSTING, ChurnModel, is_lapsed, is_new
 from models.common.contributions import PathContributions, path_contributions
 
@@ -20,15 +20,16 @@ REASONS = 3
 
 def rule_probabilities(model: ChurnModel, frame: pd.DataFrame) -> dict[str, Floats]:
     """Calibrated probability by every simple rule."""
-    scores = rule_scores(frame, model.horizon_days, model.logistic)
+    scores = rule_scores(frame, model.horizon_days, model.logistic, model.btyd)
     return {
         rule: 1.0 / (1.0 + np.exp(-(model.rule_lines[rule][0] * score + model.rule_lines[rule][1])))
         for rule, score in scores.items()
+        if rule in model.rule_lines
     }
 
 
 def predict(
-    model: ChurnModel, frame: pd.DataFrame, threads: int = 2, use: str | None = None
+    model: ChurnModel, frame: pd.DataFrame, threads: int = 1, use: str | None = None
 ) -> pd.DataFrame:
     """Churn probability of each row.
 
@@ -45,6 +46,7 @@ def predict(
     """
     chosen = use or model.chosen
     if chosen == BOOSTING:
+        assert model.estimator is not None
         with threadpool_limits(limits=threads):
             raw = model.estimator.predict_proba(matrix(frame)[:, model.columns])[:, 1]
         chance = model.calibration.apply(raw)
@@ -65,7 +67,7 @@ class Explainer:
     paths: PathContributions | None
 
     def explain(
-        self, frame: pd.DataFrame, scored: pd.DataFrame, threads: int = 2
+        self, frame: pd.DataFrame, scored: pd.DataFrame, threads: int = 1
     ) -> dict[str, Words]:
         """``reason_1`` .. ``reason_3`` of each row, the weightiest first; None where none is left.
 
@@ -102,7 +104,11 @@ class Explainer:
             with threadpool_limits(limits=threads):
                 return self.paths.explain(values, threads).astype(np.float64)
         weights = np.zeros((len(frame), len(GROUPS)))
-        groups = {"13-week frequency": ["frequency"], LOGISTIC: ["rhythm", "frequency"]}
+        groups = {
+            "13-week frequency": ["frequency"],
+            LOGISTIC: ["rhythm", "frequency"],
+            BTYD: ["rhythm", "frequency"],
+        }
         chance = rule_probabilities(self.model, frame)[self.model.chosen]
         direction = np.where(chance >= self.model.base_rate, 1.0, -1.0)
         for place, group in enumerate(groups.get(self.model.chosen, ["rhythm"])):
@@ -132,7 +138,7 @@ class Explainer:
 
 def explainer(model: ChurnModel) -> Explainer:
     """Prepare the reasons of a model."""
-    if model.chosen != BOOSTING:
+    if model.chosen != BOOSTING or model.estimator is None:
         return Explainer(model, None)
     names = list(GROUPS)
     groups = [names.index(GROUP_OF[place]) for place in model.columns]

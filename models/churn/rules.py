@@ -5,10 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
+
+from models.common.btyd import BuyTillYouDie, purchases
+from models.common.calibration import clip_probability
 
 Floats = NDArray[np.float64]
 LOGISTIC = "three-variable logistic"
+BTYD = "buy till you die"
 _LOGISTIC_INPUTS = ("recency_days", "orders_13w", "tenure_days")
 
 
@@ -25,7 +30,7 @@ SCORES: dict[str, Callable[[pd.DataFrame, int], Floats]] = {
         frame["recency_days"].to_numpy(dtype=np.float64) >= horizon_days
     ).astype(np.float64),
 }
-NAMES: tuple[str, ...] = (*SCORES, LOGISTIC)
+NAMES: tuple[str, ...] = (*SCORES, LOGISTIC, BTYD)
 
 
 def fit_logistic(frame: pd.DataFrame, churned: Floats) -> list[float]:
@@ -35,10 +40,16 @@ def fit_logistic(frame: pd.DataFrame, churned: Floats) -> list[float]:
     return [*map(float, fitted.coef_[0]), float(fitted.intercept_[0])]
 
 
-def rule_scores(frame: pd.DataFrame, horizon_days: int, logistic: list[float]) -> dict[str, Floats]:
-    """Score of every rule; they only rank, calibration makes them probabilities."""
+def rule_scores(
+    frame: pd.DataFrame, horizon_days: int, logistic: list[float], btyd: list[float]
+) -> dict[str, Floats]:
+    """Score of every rule that has been fitted; they only rank, calibration does the rest."""
     scores = {name: score(frame, horizon_days) for name, score in SCORES.items()}
-    *weights, constant = logistic
-    inputs = np.column_stack([_log(frame, name) for name in _LOGISTIC_INPUTS])
-    scores[LOGISTIC] = inputs @ np.asarray(weights) + constant
+    if logistic:
+        *weights, constant = logistic
+        inputs = np.column_stack([_log(frame, name) for name in _LOGISTIC_INPUTS])
+        scores[LOGISTIC] = inputs @ np.asarray(weights) + constant
+    if btyd:
+        chance = BuyTillYouDie(*btyd).stays_away(purchases(frame), horizon_days / 7.0)
+        scores[BTYD] = logit(clip_probability(chance))
     return scores

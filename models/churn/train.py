@@ -10,7 +10,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from models.churn.features import FEATURES, matrix
-from models.churn.rules import fit_logistic, rule_scores
+from models.churn.rules import BTYD, fit_logistic, rule_scores
+from models.common.btyd import BuyTillYouDie, fit_purchases, purchases
 from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
 from models.common.errors import ModelDataError
 from models.common.metrics import distribution, log_losses, paired_gain, ranking_metrics
@@ -21,6 +22,9 @@ BOOSTING = "gradient boosting"
 # Rates of groups that the model does not score are pulled to the overall rate by so many
 # customers.
 PRIOR_ROWS = 20.0
+# Of a company about which nothing is known: a purchase every eight weeks, one in seven stops
+# after each.
+ASSUMED = BuyTillYouDie(r=1.0, alpha=8.0, a=0.5, b=3.0)
 # Inputs whose drift is watched; tenure is not: it grows with the company's history.
 WATCHED = (
     "recency_days",
@@ -58,24 +62,29 @@ class ChurnModel:
     Attributes:
         horizon_days: a churner does not buy in so many days.
         chosen: ``gradient boosting``, or the name of the simple rule that was not beaten.
-        estimator: the fitted boosting (also kept where a rule is used, to compare).
+        estimator: the fitted boosting (also kept where a rule is used, to compare); None where
+            there was no past window to learn from.
         columns: places in ``FEATURES`` that the estimator uses (a constant one is dropped).
         calibration: of the estimator.
         logistic: weights of the three-variable logistic.
+        btyd: parameters of buy till you die.
         rule_lines: rule -> slope and intercept from its score to the logit of the probability.
         medians: of the training rows; reasons compare a customer with them.
         new_rate, new_rows: churn rate of new customers (see ``predict.is_new``) in the past.
         lapsed_rate, lapsed_rows: the same of customers without a purchase for ``lapsed_days``.
         choice: figures on the choice window, by model and rule.
-        reference: distributions of the training's inputs and of the score, to watch drift with.
+        reference: distributions of inputs and score on the choice window, of the customers that
+            the model itself scores; drift is measured from it. The newest window, because the
+            share of sleeping customers grows with a company's age without anything having changed.
     """
 
     horizon_days: int
     chosen: str
-    estimator: HistGradientBoostingClassifier
+    estimator: HistGradientBoostingClassifier | None
     columns: list[int]
     calibration: LogitCalibration
     logistic: list[float]
+    btyd: list[float]
     rule_lines: dict[str, list[float]]
     medians: dict[str, float]
     base_rate: float
@@ -128,7 +137,7 @@ def rows_of(frame: pd.DataFrame, *origins: object) -> pd.DataFrame:
     return frame[pd.to_datetime(frame["as_of"]).isin(wanted)]
 
 
-def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 2) -> ChurnModel:
+def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 1) -> ChurnModel:
     """Fit on the training origins, calibrate on the next window, choose on the one after it.
 
     Args:
@@ -136,7 +145,8 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
             of the report window, if there are any, are not looked at.
         windows: see ``models.common.windows``.
         seed: of the boosting.
-        threads: cap on OpenMP threads (oversubscription made fits 25 times slower).
+        threads: cap on OpenMP threads. One by default: beside other work on two cores, two
+            threads wait for each other and take 39 s where one takes 5.
 
     Raises:
         ModelDataError: too few rows, or one class only.
@@ -159,14 +169,15 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
         raw = estimator.predict_proba(matrix(calibration_rows)[:, columns])[:, 1]
         raw_choice = estimator.predict_proba(matrix(choice_rows)[:, columns])[:, 1]
         logistic = fit_logistic(fit_rows, label)
+    btyd = _buy_till_you_die(rows_of(frame, windows.training[-1]), seed)
     calibration_label = churned(calibration_rows)
     lines: dict[str, list[float]] = {}
-    for rule, score in rule_scores(calibration_rows, windows.horizon_days, logistic).items():
+    for rule, score in rule_scores(calibration_rows, windows.horizon_days, logistic, btyd).items():
         slope, intercept = fit_logit_line(score, calibration_label, ridge=1e-3)
         lines[rule] = [slope, intercept]
     candidates = {
         rule: _line(score, lines[rule])
-        for rule, score in rule_scores(choice_rows, windows.horizon_days, logistic).items()
+        for rule, score in rule_scores(choice_rows, windows.horizon_days, logistic, btyd).items()
     }
     # A score that ranks the wrong way round on later rows cannot be calibrated, so a rule is used.
     calibration = LogitCalibration()
@@ -184,6 +195,7 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
         columns=columns,
         calibration=calibration,
         logistic=logistic,
+        btyd=btyd,
         rule_lines=lines,
         medians={name: float(np.nanmedian(values[:, place])) for place, name in _known(values)},
         base_rate=float(calibration_label.mean()),
@@ -196,10 +208,65 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
         seed=seed,
         choice=figures,
         reference={
-            **{name: distribution(values[:, FEATURES.index(name)]) for name in WATCHED},
+            **{
+                name: distribution(matrix(choice_rows)[:, FEATURES.index(name)]) for name in WATCHED
+            },
             SCORE: distribution(candidates[chosen]),
         },
     )
+
+
+def without_history(
+    frame: pd.DataFrame, horizon_days: int, as_of: str, seed: int = 42
+) -> ChurnModel:
+    """Buy till you die alone, for a history too short to learn from: nothing checks it.
+
+    Where it cannot be fitted either (few customers, nobody bought twice), its parameters are
+    assumed: see ``ASSUMED``.
+
+    Args:
+        frame: ``customer_features`` at the as-of date; labels are not needed.
+        horizon_days: length of the time ahead.
+        as_of: the date, in ISO form.
+        seed: of the sample that it is fitted on.
+    """
+    values = matrix(frame)
+    try:
+        fitted = fit_purchases(frame, seed)
+    except ModelDataError:
+        fitted = ASSUMED
+    chance = fitted.stays_away(purchases(frame), horizon_days / 7.0)
+    new = is_new(frame, horizon_days)
+    return ChurnModel(
+        horizon_days=horizon_days,
+        chosen=BTYD,
+        estimator=None,
+        columns=[],
+        calibration=LogitCalibration(),
+        logistic=[],
+        btyd=fitted.parameters,
+        rule_lines={BTYD: [1.0, 0.0]},
+        medians={name: float(np.nanmedian(values[:, place])) for place, name in _known(values)},
+        base_rate=float(chance.mean()) if len(chance) else 0.5,
+        new_rate=float(chance[new].mean()) if new.any() else 0.5,
+        new_rows=0,
+        lapsed_days=max(364, 2 * horizon_days),
+        lapsed_rate=float(chance.max(initial=0.5)),
+        lapsed_rows=0,
+        learned_until=as_of,
+        seed=seed,
+        reference={
+            **{name: distribution(values[:, FEATURES.index(name)]) for name in WATCHED},
+            SCORE: distribution(chance),
+        },
+    )
+
+
+def _buy_till_you_die(frame: pd.DataFrame, seed: int) -> list[float]:
+    try:
+        return fit_purchases(frame, seed).parameters
+    except ModelDataError:
+        return []  # nobody bought twice: the other rules remain
 
 
 def _line(score: Floats, line: list[float]) -> Floats:

@@ -1,4 +1,5 @@
-"""What every model shares: errors, metrics, calibration, comparison and the model card.
+"""What several models share: errors, metrics, calibration, windows, comparison, the model card,
+contributions of trees, and the buy-till-you-die process.
 
-What does not belong here: anything that knows what is being predicted.
+What does not belong here: anything that only one model needs.
 """

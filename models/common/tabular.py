@@ -341,8 +341,9 @@ def column_auc(values: pd.Series, label: Floats, column: Column) -> float:
 def suspect_leaks(encoder: TableEncoder, readable: pd.DataFrame, label: Floats) -> dict[str, str]:
     """Columns that know the answer too well -> why they are suspected.
 
-    Suspected: a column that alone reaches ``LEAK_AUC``, or one value of which covers a quarter
-    of the positives at a rate of (nearly) 1, as "spend above zero" does for "has visited".
+    Suspected: a column that alone reaches ``LEAK_AUC``, or one value of which covers a part
+    of the positives (3 % or more) at a rate of (nearly) 1, as "spend above zero" does for
+    "has visited".
     """
     if label.min() == label.max():
         return {}
@@ -359,7 +360,7 @@ def suspect_leaks(encoder: TableEncoder, readable: pd.DataFrame, label: Floats) 
             numbers = values.to_numpy(dtype=np.float64)
             groups = np.where(np.isnan(numbers), MISSING, np.sign(numbers - column.center))
         table = pd.DataFrame({"group": groups, "label": label}).groupby("group")["label"]
-        sure = (table.mean() >= 0.995) & (table.sum() >= max(20.0, 0.10 * label.sum()))
+        sure = (table.mean() >= 0.995) & (table.sum() >= max(30.0, 0.03 * label.sum()))
         if sure.any() and label.mean() < 0.9:
             share = float(table.sum()[sure].sum() / label.sum())
             found[column.name] = f"one of its values always means yes ({share:.0%} of all cases)"

@@ -21,6 +21,7 @@ from models.common.calibration import clip_probability
 from models.common.errors import ModelDataError
 from models.common.metrics import log_losses
 from models.common.tabular import TableEncoder
+from models.common.threads import threads_for
 
 Floats = NDArray[np.float64]
 
@@ -78,9 +79,10 @@ class ContractualModel:
     def tree_log_odds(self, trees: Floats) -> Floats:
         """What the trees add to the blend, on a matrix of ``encoder.for_trees``."""
         total = np.zeros(len(trees))
-        for weight, (name, member) in zip(self.weights, self.members.items(), strict=True):
-            if name in LEAVES:
-                total += weight * _member_log_odds(member, trees)
+        with threads_for(len(trees)):
+            for weight, (name, member) in zip(self.weights, self.members.items(), strict=True):
+                if name in LEAVES:
+                    total += weight * _member_log_odds(member, trees)
         return total
 
     def linear_log_odds(self, linear: Floats) -> Floats:
@@ -117,19 +119,20 @@ def train(frame: pd.DataFrame, label: Floats, seed: int) -> ContractualModel:
         matrix = trees if name in LEAVES else linear
         return _untrained(encoder, name, len(rows), seed).fit(matrix[rows], label[rows])
 
-    inner = np.zeros((len(label), len(MEMBERS)))
-    splits = StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=seed)
-    for fit, held in splits.split(trees, label):
-        for place, name in enumerate(MEMBERS):
-            matrix = trees if name in LEAVES else linear
-            inner[held, place] = _member_log_odds(fit_member(name, fit), matrix[held])
-    weights, intercept = _stack(inner, label)
-    everyone = np.arange(len(label))
-    members = {
-        name: fit_member(name, everyone)
-        for name, weight in zip(MEMBERS, weights, strict=True)
-        if weight > 0
-    }
+    with threads_for(len(label)):
+        inner = np.zeros((len(label), len(MEMBERS)))
+        splits = StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=seed)
+        for fit, held in splits.split(trees, label):
+            for place, name in enumerate(MEMBERS):
+                matrix = trees if name in LEAVES else linear
+                inner[held, place] = _member_log_odds(fit_member(name, fit), matrix[held])
+        weights, intercept = _stack(inner, label)
+        everyone = np.arange(len(label))
+        members = {
+            name: fit_member(name, everyone)
+            for name, weight in zip(MEMBERS, weights, strict=True)
+            if weight > 0
+        }
     return ContractualModel(
         encoder, members, weights[weights > 0], intercept, _typical_values(encoder, readable)
     )
@@ -141,7 +144,7 @@ def _untrained(encoder: TableEncoder, name: str, rows: int, seed: int) -> Member
         return LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=100)
     return HistGradientBoostingClassifier(
         learning_rate=0.04,
-        max_iter=240,
+        max_iter=240 if rows >= 1000 else 120,
         max_leaf_nodes=LEAVES[name],
         max_features=0.4,
         min_samples_leaf=max(5, min(40, rows // 50)),

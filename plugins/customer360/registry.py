@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,7 @@ from sqlalchemy import (
     JSON,
     Column,
     Date,
-    DateTime,
     Engine,
-    MetaData,
     RowMapping,
     String,
     Table,
@@ -36,6 +34,7 @@ from sqlalchemy import (
     update,
 )
 
+from customer360 import state
 from customer360.exceptions import ModelError
 from models.common.metrics import paired_gain
 
@@ -47,10 +46,9 @@ ALLOWED_TYPES: tuple[str, ...] = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
 )
 
-metadata = MetaData()
 model_versions = Table(
     "model_versions",
-    metadata,
+    state.metadata,
     Column("version", String(100), primary_key=True),
     Column("kind", String(40), nullable=False, index=True),
     Column("trained_as_of", Date, nullable=False),
@@ -62,7 +60,7 @@ model_versions = Table(
     Column("code_version", String(64), nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("thresholds", JSON, nullable=False),
-    Column("registered_at", DateTime, nullable=False),  # UTC
+    Column("registered_at", state.UtcDateTime, nullable=False),
     comment="One row a trained model; the newest champion by an as-of date scores it.",
 )
 
@@ -165,12 +163,12 @@ class Registry:
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
         self.folder = folder
-        metadata.create_all(engine)
+        state.ensure(engine)
 
     def find(self, version: str) -> ModelVersion | None:
         """The row of a version, or None."""
         query = select(model_versions).where(model_versions.c.version == version)
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             row = connection.execute(query).mappings().first()
         return _version(row) if row else None
 
@@ -185,7 +183,7 @@ class Registry:
             )
             .order_by(model_versions.c.trained_as_of.desc(), model_versions.c.registered_at.desc())
         )
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             return [_version(row) for row in connection.execute(query).mappings()]
 
     def versions(self, kind: str | None = None) -> list[ModelVersion]:
@@ -193,7 +191,7 @@ class Registry:
         query = select(model_versions).order_by(model_versions.c.trained_as_of.desc())
         if kind is not None:
             query = query.where(model_versions.c.kind == kind)
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             return [_version(row) for row in connection.execute(query).mappings()]
 
     def latest_champion(self, kind: str, trained_not_after: date) -> LoadedModel | None:
@@ -296,7 +294,7 @@ class Registry:
         )
         # The file first: a row without its file would be a champion that cannot score.
         self._write(row.file, content)
-        values = {**row.__dict__, "registered_at": datetime.now(UTC).replace(tzinfo=None)}
+        values = {**row.__dict__, "registered_at": state.now()}
         with self.engine.begin() as connection:
             if known:
                 same = model_versions.c.version == version

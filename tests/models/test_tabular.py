@@ -73,6 +73,14 @@ def test_unseen_and_missing_values_are_encoded_not_refused() -> None:
     assert encoder.for_trees(read).shape == (4, 3)
 
 
+def test_trees_see_missing_below_all_others_and_never_nan() -> None:
+    frame = a_table().assign(rarely=[1.5, 2.5, *[None] * 198])
+    encoder = TableEncoder.fit(frame)
+    trees = encoder.for_trees(encoder.readable(frame))
+    assert np.isfinite(trees).all()
+    assert (trees[2:, 3] < trees[:2, 3].min()).all()
+
+
 def test_a_missing_column_is_named() -> None:
     encoder = TableEncoder.fit(a_table())
     with pytest.raises(ModelDataError, match="plan"):

@@ -4,6 +4,7 @@ What belongs here: from the table of orders to the model and back. What does not
 (``models.churn``), the SQL of the features (``customer360.scoring.features``), commands.
 """
 
+import logging
 import time
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -15,25 +16,41 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import sklearn
+from sqlalchemy import Engine
 
 from customer360.exceptions import ModelError
 from customer360.registry import LoadedModel, Registry, code_version, decide, version_name
 from customer360.scoring.features import MACROS, feature_batches, orders_content, read_features
-from customer360.scoring.output import models_may_refuse
-from customer360.settings import PROJECT
+from customer360.scoring.output import models_may_refuse, write_card_into
+from customer360.settings import PROJECT, Settings
+from customer360.warehouse import connect, transaction
 from models.churn.card import churn_card
 from models.churn.evaluate import Evaluation, evaluate
 from models.churn.features import FEATURES, matrix
 from models.churn.predict import explainer, predict
-from models.churn.train import SCORE, WATCHED, ChurnModel, churned, rows_of, train
+from models.churn.train import (
+    ASSUMED,
+    SCORE,
+    WATCHED,
+    ChurnModel,
+    churned,
+    rows_of,
+    train,
+    without_history,
+)
 from models.common.card import ModelCard
 from models.common.errors import ModelDataError
 from models.common.metrics import count_in, log_losses, stability
 from models.common.windows import Windows, plan_windows
 
+log = logging.getLogger(__name__)
+
 MAX_TRAINING_ROWS = 400_000
 BATCH_ROWS = 100_000
-DRIFT_ALARM = 0.2
+DRIFT_ALARM = 0.25
+# Versions that no past window has checked: fitted to the company, or only assumed.
+UNCHECKED = "buy-till-you-die"
+ASSUMED_VERSION = "prior"
 SCHEMA = pa.schema(
     [
         ("customer_id", pa.string()),
@@ -103,7 +120,7 @@ def fit_churn(
     horizon_days: int,
     orders: str = "orders",
     seed: int = 42,
-    threads: int = 2,
+    threads: int = 1,
     max_rows: int = MAX_TRAINING_ROWS,
 ) -> FittedChurn:
     """Fit and evaluate on windows before ``as_of``; nothing after it is looked at.
@@ -138,6 +155,15 @@ def fit_churn(
     return FittedChurn(model, windows, evaluation, frame, facts)
 
 
+def fit_unchecked(
+    connection: duckdb.DuckDBPyConnection, as_of: date, horizon_days: int, orders: str = "orders"
+) -> ChurnModel:
+    """Buy till you die as of a date, for a history too short to learn from; it never refuses."""
+    frame = read_features(connection, [as_of], horizon_days, orders).to_pandas()
+    with models_may_refuse():
+        return without_history(frame, horizon_days, as_of.isoformat())
+
+
 def train_churn(
     connection: duckdb.DuckDBPyConnection,
     as_of: date,
@@ -145,7 +171,7 @@ def train_churn(
     registry: Registry,
     orders: str = "orders",
     seed: int = 42,
-    threads: int = 2,
+    threads: int = 1,
     max_rows: int = MAX_TRAINING_ROWS,
 ) -> TrainedChurn:
     """Train a challenger, compare it with the champion, and keep it in the registry.
@@ -217,19 +243,34 @@ def score_churn(
     horizon_days: int,
     registry: Registry,
     orders: str = "orders",
-    threads: int = 2,
+    threads: int = 1,
 ) -> ChurnScores:
     """Score every customer with the newest sound champion that was trained by ``as_of``.
 
+    Where there never was one, as in the first months of a company's data, buy till you die
+    scores, and an alarm says that nothing has checked it.
+
     Raises:
-        ModelError: there is no champion yet, or no champion's file is sound.
+        ModelError: there are champions, but no file of any is sound.
     """
     champion = registry.latest_champion(kind_of(horizon_days), trained_not_after=as_of)
     if champion is None:
-        raise ModelError(
-            f"no model of {kind_of(horizon_days)} was trained by {as_of}; "
-            "run the training (train_models) for this date first"
+        model = fit_unchecked(connection, as_of, horizon_days, orders)
+        version = ASSUMED_VERSION if model.btyd == ASSUMED.parameters else UNCHECKED
+        scores = score_with(connection, model, as_of, version, orders, threads)
+        alarm = (
+            f"no model of {kind_of(horizon_days)} was trained by {as_of}: {version} scores, "
+            "and nothing has checked it"
         )
+        thresholds = {"high": model.base_rate, "medium": model.base_rate}
+        if len(scores.table):
+            chance = scores.table["churn_probability"].to_numpy()
+            thresholds = {
+                "high": float(np.quantile(chance, 0.9)),
+                "medium": float(np.quantile(chance, 0.75)),
+            }
+        summary = {**scores.summary, "alarms": [alarm], "thresholds": thresholds}
+        return ChurnScores(scores.table, summary)
     model = _model(champion)
     scores = score_with(connection, model, as_of, champion.row.version, orders, threads)
     alarms = [*champion.warnings, *scores.summary["alarms"]]
@@ -243,7 +284,7 @@ def score_with(
     as_of: date,
     version: str,
     orders: str = "orders",
-    threads: int = 2,
+    threads: int = 1,
 ) -> ChurnScores:
     """Score every customer with a model at hand, batch by batch."""
     explain = explainer(model)
@@ -252,10 +293,11 @@ def score_with(
     with models_may_refuse():
         for frame in feature_batches(connection, as_of, model.horizon_days, orders, BATCH_ROWS):
             scored = predict(model, frame, threads)
-            values = matrix(frame)
+            own = ~scored["is_prior"].to_numpy()
+            values = matrix(frame)[own]
             for name in WATCHED:
                 counts[name] += count_in(model.reference[name], values[:, FEATURES.index(name)])
-            counts[SCORE] += count_in(model.reference[SCORE], scored[SCORE])
+            counts[SCORE] += count_in(model.reference[SCORE], scored[SCORE][own])
             total += float(scored[SCORE].sum())
             reasons = explain.explain(frame, scored, threads)
             batches.append(_batch(frame, scored, reasons, version, model.horizon_days))
@@ -286,7 +328,7 @@ def watch_churn(
     horizon_days: int,
     registry: Registry,
     orders: str = "orders",
-    threads: int = 2,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """What the champion would have said a horizon ago, against what happened since.
 
@@ -320,6 +362,84 @@ def watch_churn(
         "origin": origin.isoformat(),
         "metrics": figures,
         "alarms": alarms,
+    }
+
+
+def train_if_needed(
+    settings: Settings, engine: Engine, marts_file: Path, as_of: date, horizon_days: int
+) -> dict[str, Any]:
+    """Train where there is no sound champion that knows only the past of ``as_of``.
+
+    Never fails for want of data: with too little of it nothing is trained, ``note`` says why, and
+    ``score_into`` scores by a stated fallback.
+
+    Returns:
+        ``model_version``, ``trained``, and of a training its figures and the path of the card.
+    """
+    registry = Registry(engine, settings.models_dir)
+    try:
+        champion = registry.latest_champion(kind_of(horizon_days), trained_not_after=as_of)
+    except ModelError as error:
+        log.warning("training anew: %s", error)
+        champion = None
+    if champion is not None:
+        return {"model_version": champion.row.version, "trained": False}
+    try:
+        with connect(settings, marts_file, read_only=True) as connection:
+            trained = train_churn(connection, as_of, horizon_days, registry)
+    except ModelError as error:
+        return {"model_version": UNCHECKED, "trained": False, "note": str(error)}
+    return _told(settings, trained)
+
+
+def train_challenger(
+    settings: Settings, engine: Engine, snapshot: Path, as_of: date, horizon_days: int
+) -> dict[str, Any]:
+    """Train on a published snapshot; the challenger replaces the champion only if better.
+
+    Returns what ``train_if_needed`` returns, and what the champion's watch says (``watch``).
+    """
+    registry = Registry(engine, settings.models_dir)
+    with connect(settings, snapshot, read_only=True) as connection:
+        watched = watch_churn(connection, as_of, horizon_days, registry)
+        try:
+            trained = train_churn(connection, as_of, horizon_days, registry)
+        except ModelError as error:
+            note = {"model_version": UNCHECKED, "trained": False, "note": str(error)}
+            return {**note, "watch": watched}
+    return {**_told(settings, trained), "watch": watched}
+
+
+def score_into(
+    settings: Settings, engine: Engine, marts_file: Path, as_of: date, horizon_days: int
+) -> dict[str, Any]:
+    """Score every customer of a marts file into its table ``scores.churn``, made anew.
+
+    Returns:
+        ``model_version``, ``scored``, ``priors``, ``drift``, ``alarms``, ``thresholds``.
+    """
+    registry = Registry(engine, settings.models_dir)
+    with connect(settings, marts_file) as connection:
+        scores = score_churn(connection, as_of, horizon_days, registry)
+        connection.register("scored_churn", scores.table)
+        with transaction(connection):
+            connection.execute("create schema if not exists scores")
+            connection.execute("create or replace table scores.churn as select * from scored_churn")
+        connection.unregister("scored_churn")
+    return {**scores.summary, "scored": len(scores.table)}
+
+
+def _told(settings: Settings, trained: TrainedChurn) -> dict[str, Any]:
+    version = trained.summary["model_version"]
+    card = write_card_into(trained.card, settings.reports_dir / "models" / version)
+    rule = trained.summary["best_rule"]
+    return {
+        **trained.summary,
+        "trained": True,
+        "best_rule_auc": trained.summary["auc"][rule],
+        "auc_by_score": trained.summary["auc"],
+        "auc": trained.summary["metrics"]["auc"],
+        "card": str(card),
     }
 
 

@@ -117,12 +117,14 @@ class CampaignFields(_Strict):
 class CampaignMapping(Mapping):
     """Mapping of a campaign: values that mean treated, and that the customer responded.
 
-    ``outcome`` may be a flag or a number (such as spend); ``outcome_value`` names the value
-    that counts as a response where it is neither.
+    Whoever has another ``treatment`` is the control, or, with ``control_value``, only those who
+    have that one. ``outcome`` may be a flag or a number (such as spend); ``outcome_value`` names
+    the value that counts as a response where it is neither.
     """
 
     fields: CampaignFields
     treatment_value: str | int | float | None = None
+    control_value: str | int | float | None = None
     outcome_value: str | int | float | None = None
 
 

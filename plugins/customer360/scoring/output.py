@@ -24,7 +24,11 @@ def models_may_refuse() -> Iterator[None]:
 
 def write_card(card: ModelCard, out: Path) -> Path:
     """Write the card beside OUT (``<name>-card/card.md`` and its pictures); return its path."""
-    folder = out.with_name(f"{out.stem}-card")
+    return write_card_into(card, out.with_name(f"{out.stem}-card"))
+
+
+def write_card_into(card: ModelCard, folder: Path) -> Path:
+    """Write ``card.md`` and its pictures into a folder; return the path of ``card.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     rendered = render(card)
     for name, png in rendered.pictures.items():
