@@ -18,7 +18,7 @@ from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from customer360.exceptions import GateError
 from customer360.settings import Settings
 from customer360.warehouse import literal
-from expectations.suites import Suite
+from expectations.suites import WARN, Suite
 
 SHOWN_KEYS = 5
 
@@ -51,11 +51,15 @@ def run_gate(
     empty = [f"{suite.schema}.{suite.table}" for suite in suites if not suite.expectations]
     if empty or not suites:
         raise GateError(f"{layer}: nothing is expected of {', '.join(empty) or 'any table'}")
+    expected: dict[tuple[str, str], list[Any]] = {}
+    for suite in suites:
+        expected.setdefault((suite.schema, suite.table), []).extend(suite.expectations)
     report = settings.reports_dir / run_id / layer
     shutil.rmtree(report, ignore_errors=True)
     with _Listeners(attach or {}):
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        context.delete_data_docs_site("local_site")
         context.add_data_docs_site(
             site_name="report",
             site_config={
@@ -71,12 +75,10 @@ def run_gate(
             layer, connection_string=f"duckdb:///{database}", create_temp_table=False
         )
         definitions = []
-        for suite in suites:
-            name = f"{suite.schema}.{suite.table}"
+        for (schema, table), expectations in expected.items():
+            name = f"{schema}.{table}"
             try:
-                asset = source.add_table_asset(
-                    name, table_name=suite.table, schema_name=suite.schema
-                )
+                asset = source.add_table_asset(name, table_name=table, schema_name=schema)
             except Exception as error:  # noqa: BLE001, GX raises its own and the driver's errors
                 raise GateError(f"{layer}: {name} is not there ({type(error).__name__})") from None
             definitions.append(
@@ -85,7 +87,7 @@ def run_gate(
                         name=name,
                         data=asset.add_batch_definition_whole_table("all"),
                         suite=context.suites.add(
-                            gx.ExpectationSuite(name=name, expectations=list(suite.expectations))
+                            gx.ExpectationSuite(name=name, expectations=expectations)
                         ),
                     )
                 )
@@ -109,15 +111,15 @@ def run_gate(
 
 def _judge(layer: str, report: Path, outcome: Any) -> dict[str, Any]:
     passed = 0
-    problems: list[tuple[str, str]] = []
+    problems: list[tuple[Any, str]] = []
     for result in outcome.run_results.values():
         for check in result.results:
             if check.success:
                 passed += 1
                 continue
-            problems.append((str(check.expectation_config.severity), _explain(result, check)))
-    critical = [text for severity, text in problems if severity != "warning"]
-    warnings = [text for severity, text in problems if severity == "warning"]
+            problems.append((check.expectation_config.severity, _explain(result, check)))
+    critical = [text for severity, text in problems if severity != WARN]
+    warnings = [text for severity, text in problems if severity == WARN]
     index = report / "index.html"
     if critical:
         lines = "\n".join(f"  - {text}" for text in critical)
