@@ -50,7 +50,9 @@ def _do(settings: Settings, step: str, **facts: Any) -> dict[str, Any]:
     faults_path = folder / "faults.json"
     faults = json.loads(faults_path.read_text()) if faults_path.exists() else {}
     with (folder / "steps.jsonl").open("a") as file:
-        file.write(json.dumps({"step": step, "at": time.time(), "pid": os.getpid(), **facts}) + "\n")
+        file.write(
+            json.dumps({"step": step, "at": time.time(), "pid": os.getpid(), **facts}) + "\n"
+        )
     fault = faults.get(f"{step}@{facts.get('as_of')}") or faults.get(step)
     if fault == "gate":
         raise GateError(f"{step}: 3 rows break 'quantity at least 0' (keys 17, 18, 19). Mend them.")

@@ -1,4 +1,4 @@
-"""Puts the fake in the place of ``customer360.pipeline`` in processes that have us on PYTHONPATH."""
+"""Processes with this folder on PYTHONPATH get the fake as ``customer360.pipeline``."""
 
 import importlib.util
 import sys
@@ -13,9 +13,7 @@ class FakePipelineFinder:
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name != "customer360.pipeline":
             return None
-        return importlib.util.spec_from_file_location(
-            name, Path(__file__).with_name("pipeline.py")
-        )
+        return importlib.util.spec_from_file_location(name, Path(__file__).with_name("pipeline.py"))
 
 
 sys.meta_path.insert(0, FakePipelineFinder)  # type: ignore[arg-type]

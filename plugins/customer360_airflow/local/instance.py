@@ -234,7 +234,7 @@ class Instance:
         port, task_port = _free_ports()
         lifeline = subprocess.PIPE if mode == "run" else subprocess.DEVNULL
         with (self.home / "serve.log").open("ab") as log:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603, our own interpreter and module
                 [sys.executable, "-m", "customer360_airflow.local.serve", mode, str(task_port)],
                 env=self.environment(mode, port, task_port),
                 cwd=PROJECT,
@@ -279,8 +279,8 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
     """Write JSON that only its owner may read, whole or not at all."""
     temporary = path.with_suffix(".tmp")
     temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(content, file)
+    temporary.touch(0o600)
+    temporary.write_text(json.dumps(content))
     temporary.replace(path)
 
 
