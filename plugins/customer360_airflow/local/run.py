@@ -124,6 +124,8 @@ class Drive:
                 day.runs[dag_id] = self.client.trigger(dag_id, day.key)
             while not all(task["state"] in FINAL for task in self._tasks([day]).values()):
                 time.sleep(POLL_SECONDS)
+            if any(task["state"] in FAILED for task in self._tasks([day]).values()):
+                return  # what it lacks stays away, or the build would start on what is old
         for dag_id in dag_ids:
             if dag_id not in day.runs:
                 day.runs[dag_id] = self.client.trigger(dag_id, day.key)

@@ -5,6 +5,7 @@ less at every start. It ends them all when one of them ends, on SIGTERM, and, in
 the command that started it is gone (its standard input, a pipe, then reads as closed).
 """
 
+import contextlib
 import ctypes
 import datetime as dt
 import gc
@@ -18,10 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 log = logging.getLogger("customer360.local")
 
 PR_SET_PDEATHSIG = 1
-GRACE_SECONDS = 8
+GRACE_SECONDS = 5
 
 EVERYONE_NEEDS = (
     "airflow.cli.cli_parser",
@@ -63,7 +66,7 @@ def main() -> None:
     _, status = os.waitpid(_fork("prepare", home, _prepare), 0)
     if status:
         log.error("the metadata could not be prepared: see prepare.log")
-        _end(services)
+        _end()
         sys.exit(1)
     services[_fork("dag-processor", home, _service("dag-processor"))] = "dag-processor"
     # The API reads the logs of tasks from files; nobody needs them served on a port.
@@ -80,22 +83,31 @@ def main() -> None:
                 break
         else:
             time.sleep(0.2)
-    _end(services)
+    _end()
 
 
-def _end(services: dict[int, str]) -> None:
+def _end() -> None:
+    """End every process of our session: services, their workers, and tasks that still run."""
     deadline = time.monotonic() + GRACE_SECONDS
-    number = signal.SIGTERM
-    while services:
-        for pid in services:
-            os.kill(pid, number)
-        pause = time.monotonic() + 1
-        while services and time.monotonic() < pause:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-            services.pop(pid, None)
-            time.sleep(0.02)
-        if time.monotonic() > deadline:
-            number = signal.SIGKILL
+    while members := _session_members():
+        number = signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        pause = time.monotonic() + 2
+        while _session_members() and time.monotonic() < pause:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)
+            time.sleep(0.05)
+
+
+def _session_members() -> list[int]:
+    members = []
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == os.getsid(0) and pid != os.getpid():
+                members.append(pid)
+    return members
 
 
 def _fork(name: str, home: Path, work: Callable[[], None]) -> int:
