@@ -10,6 +10,7 @@ import ctypes
 import datetime as dt
 import gc
 import importlib
+import importlib.metadata
 import logging
 import os
 import select
@@ -57,17 +58,15 @@ def main() -> None:
     # Importing makes many objects and no garbage: collect seldom, here and in what is forked.
     gc.set_threshold(50_000, 50, 50)
     _import(EVERYONE_NEEDS)
+    if not _is_migrated(home):  # the services look at the metadata when they start
+        _wait_for("migrate", home, _migrate)
     services = {}
     for name, arguments in (
         ("task-api", ["--apps", "execution", "--port", task_port]),
         ("api", ["--apps", "core"]),
     ):
         services[_fork(name, home, _service("api-server", *arguments))] = name
-    _, status = os.waitpid(_fork("prepare", home, _prepare), 0)
-    if status:
-        log.error("the metadata could not be prepared: see prepare.log")
-        _end()
-        sys.exit(1)
+    _wait_for("tidy", home, _tidy)
     services[_fork("dag-processor", home, _service("dag-processor"))] = "dag-processor"
     # The API reads the logs of tasks from files; nobody needs them served on a port.
     scheduler = _service("scheduler", "--skip-serve-logs", imports=TASKS_NEED)
@@ -99,6 +98,15 @@ def _end() -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(-1, os.WNOHANG)
             time.sleep(0.05)
+
+
+def _wait_for(name: str, home: Path, work: Callable[[], None]) -> None:
+    """Run ``work`` in a child, so that we keep no open connection when we fork the services."""
+    _, status = os.waitpid(_fork(name, home, work), 0)
+    if status:
+        log.error("%s failed: see %s.log", name, name)
+        _end()
+        sys.exit(1)
 
 
 def _session_members() -> list[int]:
@@ -156,26 +164,33 @@ def _service(*arguments: str, imports: Sequence[str] = ()) -> Callable[[], None]
     return work
 
 
-def _prepare() -> None:
-    """Bring the metadata up to date, and close what a killed instance left open."""
-    from airflow import __version__
+def _is_migrated(home: Path) -> bool:
+    """Whether the metadata was made by this version of Airflow: asking Airflow takes seconds."""
+    stamp = home / "migrated"
+    return (
+        (home / "airflow.db").exists()
+        and stamp.exists()
+        and stamp.read_text() == importlib.metadata.version("apache-airflow-core")
+    )
+
+
+def _migrate() -> None:
+    """Make the metadata, or bring that of an older Airflow up to date."""
     from airflow.utils import db
+
+    db.initdb()
+    version = importlib.metadata.version("apache-airflow-core")
+    (Path(os.environ["AIRFLOW_HOME"]) / "migrated").write_text(version)
+
+
+def _tidy() -> None:
+    """Make the pools, and close what a killed instance left open."""
+    from airflow.models.pool import Pool
     from airflow.utils.session import create_session
 
     from customer360_airflow.defaults import POOLS
 
-    home = Path(os.environ["AIRFLOW_HOME"])
-    stamp = home / "migrated"
-    if (
-        not (home / "airflow.db").exists()
-        or not stamp.exists()
-        or (stamp.read_text() != __version__)
-    ):
-        db.initdb()
-        stamp.write_text(__version__)
     with create_session() as session:
-        from airflow.models.pool import Pool
-
         for name, (slots, description) in POOLS.items():
             Pool.create_or_update_pool(
                 name, slots, description, include_deferred=False, session=session
