@@ -1,4 +1,4 @@
-"""Puts the fake in the place of ``customer360.pipeline`` in processes that have us on PYTHONPATH."""
+"""Processes with this folder on PYTHONPATH get the fake as ``customer360.pipeline``."""
 
 import importlib.util
 import sys

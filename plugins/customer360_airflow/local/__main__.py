@@ -1,9 +1,11 @@
 """``python -m customer360_airflow.local``: the commands behind ``make run``, ``up``, ``down``."""
 
 import datetime as dt
+import os
 import signal
 import sys
 import time
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
@@ -41,7 +43,8 @@ def run(as_of: str | None) -> None:
 def backfill(first: str, last: str, every: int) -> None:
     """Take every day of a range through the whole chain, in whatever order they arrive.
 
-    Example: python -m customer360_airflow.local backfill --from 2017-12-01 --to 2017-12-29 --every 7
+    Example: python -m customer360_airflow.local backfill --from 2017-12-01 --to 2017-12-29
+    --every 7
     """
     begin, end = _day(first), _day(last)
     if end < begin or every < 1:
@@ -83,6 +86,23 @@ def down() -> None:
     instance = Instance.of(load_settings())
     with instance.kept_to_one():
         click.echo(f"stopped ({instance.stop()} processes)")
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def airflow(arguments: tuple[str, ...]) -> None:
+    """Run Airflow's own command line on the running instance.
+
+    Example: python -m customer360_airflow.local airflow backfill create --dag-id ingest_till
+    --from-date 2017-12-01 --to-date 2017-12-07T23:59:59
+    """
+    instance = Instance.of(load_settings())
+    running = instance.running()
+    if running is None:
+        raise Customer360Error("Airflow is not running here: start it with make up.")
+    environment = instance.environment(running.mode, running.port, running.task_port)
+    program = str(Path(sys.executable).with_name("airflow"))
+    os.execve(program, [program, *arguments], environment)  # noqa: S606, our own Airflow
 
 
 def _drive(days: list[dt.date]) -> None:

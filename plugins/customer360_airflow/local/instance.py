@@ -28,10 +28,14 @@ from customer360.settings import PROJECT, Settings
 Mode = Literal["run", "up"]
 
 MARKER = "CUSTOMER360_LOCAL_AIRFLOW"
-"""Every process of an instance carries its home in this variable: so orphans can be told."""
+"""Names the home of an instance in the environment of its processes.
+
+Not enough to find them: a process that sets its title may overwrite what others see of this.
+"""
 
 STOP_SECONDS = 20
-"""How long processes get to end by themselves before they are killed."""
+KILL_SECONDS = 3
+"""How long the first process gets to end all others, and how long what is left over gets."""
 
 
 class LocalAirflowError(Customer360Error):
@@ -186,23 +190,39 @@ class Instance:
 
     # processes ------------------------------------------------------------------------------
 
+    def _last_started(self) -> Running | None:
+        try:
+            return Running(**json.loads(self.state_path.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
     def running(self) -> Running | None:
         """The running instance, or None; a file that a killed one left behind counts as None."""
-        try:
-            running = Running(**json.loads(self.state_path.read_text()))
-            process = psutil.Process(running.pid)
-            if process.create_time() == running.created and process.status() != "zombie":
-                return running
-        except (FileNotFoundError, ValueError, TypeError, psutil.NoSuchProcess):
-            pass
+        last = self._last_started()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if last:
+                process = psutil.Process(last.pid)
+                if process.create_time() == last.created and process.status() != "zombie":
+                    return last
         return None
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that carries the instance's marker, but ourselves."""
+        """Every process of the instance that was last started here, its tasks among them.
+
+        All of them are in the session of the first one, or carry its marker. A session's number
+        may be somebody else's by now: so they must work in our folder and be younger than it.
+        """
+        last = self._last_started()
         found = []
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.pid != os.getpid() and process.environ().get(MARKER) == str(self.home):
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                ours = process.environ().get(MARKER) == str(self.home) or (
+                    last is not None
+                    and os.getsid(process.pid) == last.pid
+                    and process.create_time() >= last.created
+                    and process.cwd() == str(PROJECT)
+                )
+                if ours and process.pid != os.getpid():
                     found.append(process)
         return found
 
@@ -234,7 +254,7 @@ class Instance:
         port, task_port = _free_ports()
         lifeline = subprocess.PIPE if mode == "run" else subprocess.DEVNULL
         with (self.home / "serve.log").open("ab") as log:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603, our own interpreter and module
                 [sys.executable, "-m", "customer360_airflow.local.serve", mode, str(task_port)],
                 env=self.environment(mode, port, task_port),
                 cwd=PROJECT,
@@ -262,12 +282,12 @@ class Instance:
 
     def end_processes(self) -> None:
         """End what a killed instance left behind."""
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + KILL_SECONDS
         while left := self.processes():
             late = time.monotonic() > deadline
             for process in left:
                 _signal(process, signal.SIGKILL if late else signal.SIGTERM)
-            psutil.wait_procs(left, timeout=3)
+            psutil.wait_procs(left, timeout=2)
 
 
 def _signal(process: psutil.Process, number: int) -> None:
@@ -279,8 +299,8 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
     """Write JSON that only its owner may read, whole or not at all."""
     temporary = path.with_suffix(".tmp")
     temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(content, file)
+    temporary.touch(0o600)
+    temporary.write_text(json.dumps(content))
     temporary.replace(path)
 
 

@@ -21,7 +21,7 @@ ACTIVATE = "activate_customers"
 
 FINAL = {"success", "failed", "upstream_failed", "skipped", "removed"}
 FAILED = {"failed", "upstream_failed"}
-READY_SECONDS = 120
+READY_SECONDS = 300
 POLL_SECONDS = 0.5
 
 Say = Callable[[str], None]
@@ -124,6 +124,8 @@ class Drive:
                 day.runs[dag_id] = self.client.trigger(dag_id, day.key)
             while not all(task["state"] in FINAL for task in self._tasks([day]).values()):
                 time.sleep(POLL_SECONDS)
+            if any(task["state"] in FAILED for task in self._tasks([day]).values()):
+                return  # what it lacks stays away, or the build would start on what is old
         for dag_id in dag_ids:
             if dag_id not in day.runs:
                 day.runs[dag_id] = self.client.trigger(dag_id, day.key)
@@ -187,15 +189,14 @@ class Drive:
 
     def failures(self, days: Iterable[Day]) -> list[str]:
         """What finally failed in ``days``: task, error text, log."""
-        texts = []
-        for day in days:
-            for task in self._tasks([day]).values() if day.state == "failed" else ():
-                if task["state"] == "failed":
-                    texts.append(
-                        f"{task['dag_id']}.{task['task_id']} failed for {day.key}:\n"
-                        f"  {self.error_of(task)}\n  log: {_shown(self._log_path(task))}"
-                    )
-        return texts
+        return [
+            f"{task['dag_id']}.{task['task_id']} failed for {day.key}:\n"
+            f"  {self.error_of(task)}\n  log: {_shown(self._log_path(task))}"
+            for day in days
+            if day.state == "failed"
+            for task in self._tasks([day]).values()
+            if task["state"] == "failed"
+        ]
 
     def error_of(self, task: Task) -> str:
         """The error's text in the log of the last try, else the log's last complaint."""

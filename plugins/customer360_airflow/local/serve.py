@@ -5,10 +5,12 @@ less at every start. It ends them all when one of them ends, on SIGTERM, and, in
 the command that started it is gone (its standard input, a pipe, then reads as closed).
 """
 
+import contextlib
 import ctypes
 import datetime as dt
 import gc
 import importlib
+import importlib.metadata
 import logging
 import os
 import select
@@ -18,10 +20,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 log = logging.getLogger("customer360.local")
 
 PR_SET_PDEATHSIG = 1
-GRACE_SECONDS = 8
+GRACE_SECONDS = 5
 
 EVERYONE_NEEDS = (
     "airflow.cli.cli_parser",
@@ -54,17 +58,15 @@ def main() -> None:
     # Importing makes many objects and no garbage: collect seldom, here and in what is forked.
     gc.set_threshold(50_000, 50, 50)
     _import(EVERYONE_NEEDS)
+    if not _is_migrated(home):  # the services look at the metadata when they start
+        _wait_for("migrate", home, _migrate)
     services = {}
     for name, arguments in (
         ("task-api", ["--apps", "execution", "--port", task_port]),
         ("api", ["--apps", "core"]),
     ):
         services[_fork(name, home, _service("api-server", *arguments))] = name
-    _, status = os.waitpid(_fork("prepare", home, _prepare), 0)
-    if status:
-        log.error("the metadata could not be prepared: see prepare.log")
-        _end(services)
-        sys.exit(1)
+    _wait_for("tidy", home, _tidy)
     services[_fork("dag-processor", home, _service("dag-processor"))] = "dag-processor"
     # The API reads the logs of tasks from files; nobody needs them served on a port.
     scheduler = _service("scheduler", "--skip-serve-logs", imports=TASKS_NEED)
@@ -80,22 +82,40 @@ def main() -> None:
                 break
         else:
             time.sleep(0.2)
-    _end(services)
+    _end()
 
 
-def _end(services: dict[int, str]) -> None:
+def _end() -> None:
+    """End every process of our session: services, their workers, and tasks that still run."""
     deadline = time.monotonic() + GRACE_SECONDS
-    number = signal.SIGTERM
-    while services:
-        for pid in services:
-            os.kill(pid, number)
-        pause = time.monotonic() + 1
-        while services and time.monotonic() < pause:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-            services.pop(pid, None)
-            time.sleep(0.02)
-        if time.monotonic() > deadline:
-            number = signal.SIGKILL
+    while members := _session_members():
+        number = signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        pause = time.monotonic() + 2
+        while _session_members() and time.monotonic() < pause:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)
+            time.sleep(0.05)
+
+
+def _wait_for(name: str, home: Path, work: Callable[[], None]) -> None:
+    """Run ``work`` in a child, so that we keep no open connection when we fork the services."""
+    _, status = os.waitpid(_fork(name, home, work), 0)
+    if status:
+        log.error("%s failed: see %s.log", name, name)
+        _end()
+        sys.exit(1)
+
+
+def _session_members() -> list[int]:
+    members = []
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == os.getsid(0) and pid != os.getpid():
+                members.append(pid)
+    return members
 
 
 def _fork(name: str, home: Path, work: Callable[[], None]) -> int:
@@ -144,26 +164,33 @@ def _service(*arguments: str, imports: Sequence[str] = ()) -> Callable[[], None]
     return work
 
 
-def _prepare() -> None:
-    """Bring the metadata up to date, and close what a killed instance left open."""
-    from airflow import __version__
+def _is_migrated(home: Path) -> bool:
+    """Whether the metadata was made by this version of Airflow: asking Airflow takes seconds."""
+    stamp = home / "migrated"
+    return (
+        (home / "airflow.db").exists()
+        and stamp.exists()
+        and stamp.read_text() == importlib.metadata.version("apache-airflow-core")
+    )
+
+
+def _migrate() -> None:
+    """Make the metadata, or bring that of an older Airflow up to date."""
     from airflow.utils import db
+
+    db.initdb()
+    version = importlib.metadata.version("apache-airflow-core")
+    (Path(os.environ["AIRFLOW_HOME"]) / "migrated").write_text(version)
+
+
+def _tidy() -> None:
+    """Make the pools, and close what a killed instance left open."""
+    from airflow.models.pool import Pool
     from airflow.utils.session import create_session
 
     from customer360_airflow.defaults import POOLS
 
-    home = Path(os.environ["AIRFLOW_HOME"])
-    stamp = home / "migrated"
-    if (
-        not (home / "airflow.db").exists()
-        or not stamp.exists()
-        or (stamp.read_text() != __version__)
-    ):
-        db.initdb()
-        stamp.write_text(__version__)
     with create_session() as session:
-        from airflow.models.pool import Pool
-
         for name, (slots, description) in POOLS.items():
             Pool.create_or_update_pool(
                 name, slots, description, include_deferred=False, session=session
