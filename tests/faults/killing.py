@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from typing import Any
 
@@ -94,8 +95,8 @@ def _watched(call: Callable[..., Any], name: str, reach: Callable[..., None]) ->
     def watched(*arguments: Any, **options: Any) -> Any:
         half = None
         if name == "os.sendfile":
-            target, source, offset, size = arguments
-            half = lambda: call(target, source, offset, os.fstat(source).st_size // 2)  # noqa: E731
+            target, source, offset, _ = arguments
+            half = partial(call, target, source, offset, os.fstat(source).st_size // 2)
         reach(name, half)
         return call(*arguments, **options)
 

@@ -77,3 +77,18 @@ def run_ids(path: Path) -> set[str]:
             for table in (*TABLES, "snapshot_info")
             for row in connection.execute(f"select distinct run_id from {table}").fetchall()
         }
+
+
+def publish_tables(
+    settings: Settings, run_id: str, as_of: dt.date, info: dict[str, Any], **tables: str
+) -> Path:
+    """Begin a run and publish marts whose tables are these queries."""
+    engine = open_state(settings)
+    state.begin_run(engine, run_id, as_of)
+    path = settings.work_dir / run_id / "marts.duckdb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with duckdb.connect(str(path)) as connection:
+        for name, query in tables.items():
+            connection.execute(f"create table {name} as {query}")
+    return publish.publish(settings, engine, path, run_id, as_of, info)

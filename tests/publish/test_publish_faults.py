@@ -1,7 +1,6 @@
 """Publishing is killed at every moment; readers may only ever see one whole run."""
 
 import datetime as dt
-import os
 import resource
 import shutil
 import signal
@@ -155,7 +154,7 @@ def test_a_full_disk_is_a_clear_failure_and_the_old_snapshot_is_still_served(tmp
         probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", str(volume)]
         if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
             pytest.skip("this user may not mount a file system")
-    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=os.getcwd())
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
     message, seen = done.stdout.splitlines()
     assert "The last snapshot still serves" in message
     assert seen == "one []"

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,9 +31,10 @@ for number in range(10_000):
                 connection.execute(f"select distinct run_id from {table}").fetchall()
                 for table in ("customers", "orders", "customer_360")
             ]
-        print(json.dumps({"seen": [row[0] for rows in seen for row in rows]}), flush=True)
+        read = {"seen": [row[0] for rows in seen for row in rows]}
     except Exception as error:
-        print(json.dumps({"error": type(error).__name__}), flush=True)
+        read = {"error": type(error).__name__}
+    print(json.dumps(read), flush=True)
     tick.wait(0.1)
 """
 
@@ -40,23 +42,31 @@ Look = Callable[[int], None]
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[tuple[Look, list[dict]]]:
-    """A reader process; ``look(n)`` returns when it has looked ``n`` more times."""
-    reader = subprocess.Popen(
-        [sys.executable, "-c", READER, str(settings.data_dir)], stdout=subprocess.PIPE, text=True
-    )
-    reads: list[dict] = []
+def reading(settings: Settings) -> Iterator[tuple[Look, Callable[[], list[dict]]]]:
+    """A reader process: ``look(n)`` returns when it has looked ``n`` whole times since the call,
+    ``reads()`` is all that it has seen.
+    """
+    log = settings.data_dir / "reads.jsonl"
+
+    def reads() -> list[dict]:
+        lines = log.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def look(times: int) -> None:
-        reads.extend(json.loads(reader.stdout.readline()) for _ in range(times))
+        enough = len(reads()) + 1 + times  # one may be half-way now
+        while len(reads()) < enough:
+            assert reader.poll() is None, "the reader ended by itself"
+            time.sleep(0.02)
 
+    with log.open("w") as output:
+        reader = subprocess.Popen(
+            [sys.executable, "-c", READER, str(settings.data_dir)], stdout=output
+        )
     try:
         look(1)
         yield look, reads
     finally:
         reader.kill()
-        rest = reader.stdout.read().splitlines()
-        reads.extend(json.loads(line) for line in rest if line.endswith("}"))
         reader.wait()
 
 
@@ -75,8 +85,8 @@ def test_a_reader_sees_one_run_at_a_time_through_three_publishes(settings):
     publish_run(settings, "run 0")
     with reading(settings) as (look, reads):
         publish_three(settings, look)
-    assert faults(reads) == []
-    runs = [read["seen"][0] for read in reads]
+    assert faults(reads()) == []
+    runs = [read["seen"][0] for read in reads()]
     assert list(dict.fromkeys(runs)) == ["run 0", "run 1", "run 2", "run 3"]
 
 
@@ -102,4 +112,4 @@ def test_the_same_reader_catches_a_publish_in_two_steps(settings, monkeypatch, s
         monkeypatch.setattr(publish, "_point", point)
         publish_run(settings, "run 1", DAY + dt.timedelta(days=1))
         look(1)
-    assert faults(reads)
+    assert faults(reads())
