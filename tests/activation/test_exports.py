@@ -351,7 +351,20 @@ ROWS = st.dictionaries(
 )
 
 
-@trials(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def bare_snapshot(settings, run_id, as_of, query):
+    """A file that says of itself what an export asks; quicker than publishing."""
+    state.begin_run(open_state(settings), run_id, as_of)
+    path = settings.data_dir / f"{run_id}.duckdb"
+    with duckdb.connect(str(path), config={"threads": 1}) as connection:
+        connection.execute(f"create table segment_members as {query}")
+        connection.execute(
+            f"create table snapshot_info as select date '{as_of}' as as_of, current_timestamp"
+            " as published_at, '{}' as model_versions, '{}' as row_counts, '{}' as details"
+        )
+    return path
+
+
+@trials(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(states=st.lists(ROWS, min_size=2, max_size=4), data=st.data())
 def test_applying_changes_to_what_a_receiver_holds_gives_the_new_full(
     tmp_path_factory, states, data
@@ -360,9 +373,9 @@ def test_applying_changes_to_what_a_receiver_holds_gives_the_new_full(
     held: dict = {}
     for number, rows in enumerate(states):
         day = DAY + (WEEK * number if data.draw(st.booleans()) else WEEK * (number // 2))
-        result = run_export(
-            settings, str(number), max(day, DAY), [(*key, score) for key, score in rows.items()]
-        )
+        query = values([(*key, score) for key, score in rows.items()])
+        snapshot = bare_snapshot(settings, str(number), day, query)
+        result = export(settings, open_state(settings), snapshot, MEMBERS, day, str(number))
         if result.status == "held_back":
             continue
         for customer_id, change, segment, score in read(result.path, "changes"):

@@ -86,9 +86,11 @@ def _run(
     for module, name in CALLS:
         setattr(module, name, _watched(getattr(module, name), f"{module.__name__}.{name}", reach))
     event.listen(Engine, "commit", lambda _connection: reach("commit"))
-    work(*arguments)
-    if passed is not None:
-        passed.put("end")
+    try:
+        work(*arguments)
+    finally:  # also when it fails: someone waits for the end
+        if passed is not None:
+            passed.put("end")
 
 
 def _watched(call: Callable[..., Any], name: str, reach: Callable[..., None]) -> Callable[..., Any]:
