@@ -24,7 +24,7 @@ import duckdb
 from sqlalchemy import Engine, event
 
 CALLS = (
-    *((os, name) for name in ("rename", "replace", "symlink", "unlink", "rmdir", "chmod")),
+    *((os, name) for name in ("rename", "replace", "symlink", "unlink", "rmdir")),
     *((os, name) for name in ("fsync", "sendfile")),
     (fcntl, "flock"),
     (duckdb, "connect"),

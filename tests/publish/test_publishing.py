@@ -151,6 +151,7 @@ def test_rollback_goes_back_step_by_step_and_the_next_publish_goes_on(settings, 
         publish.snapshot_rollback(settings, engine)
     withdrawn = {one.run_id for one in publish.snapshot_list(settings, engine) if one.withdrawn}
     assert withdrawn == {"1", "2"}
+    assert state.last_run(engine, "published")["run_id"] == "0"
     again = publish_run(settings, "again", DAY + WEEK)
     assert publish.snapshot_path(settings) == again
     assert publish.snapshot_rollback(settings, engine) == paths[0]

@@ -26,7 +26,7 @@ CELLS = (
     st.none() | st.lists(st.text("a,'[NUL]", max_size=4), max_size=3),
 )
 ROWS = st.lists(st.tuples(*CELLS), max_size=6)
-quick = trials(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = trials(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Bench:
