@@ -245,14 +245,21 @@ def snapshot_rollback(settings: Settings, engine: Engine, to: Path | None = None
                     f"there is no snapshot to go back to from {current.name};"
                     " `customer360 snapshot list` shows what is kept"
                 )
-            table = state.snapshots
             _record(connection, settings, target, became_current=True)
-            connection.execute(
-                update(table).where(table.c.name == target.name).values(withdrawn_at=None)
-            )
-            connection.execute(
-                update(table).where(table.c.name == current.name).values(withdrawn_at=state.now())
-            )
+            for path, taken_back_at, status in (
+                (target, None, "published"),
+                (current, state.now(), "withdrawn"),
+            ):
+                connection.execute(
+                    update(state.snapshots)
+                    .where(state.snapshots.c.name == path.name)
+                    .values(withdrawn_at=taken_back_at)
+                )
+                connection.execute(
+                    update(state.runs)
+                    .where(state.runs.c.snapshot == path.name)
+                    .values(status=status)
+                )
             _point(settings, target)
     return target
 

@@ -60,7 +60,8 @@ SCHEMA_VERSION = 1
 BUSY_SECONDS = 30
 """How long a transaction waits for the write lock before it fails."""
 
-STATUSES = ("started", "published", "failed", "overtaken")
+STATUSES = ("started", "published", "failed", "overtaken", "withdrawn")
+"""A run is ``withdrawn`` when its snapshot was taken back: no later run measures itself by it."""
 
 metadata = MetaData()
 
@@ -339,8 +340,8 @@ def end_run(
     engine: Engine, run_id: str, status: str, summary: dict[str, Any] | None = None
 ) -> None:
     """Close a run as ``published`` or ``failed``; one that was overtaken stays ``overtaken``."""
-    if status not in STATUSES[1:]:
-        raise ValueError(f"a run ends as one of {STATUSES[1:]}, not {status!r}")
+    if status not in ("published", "failed"):
+        raise ValueError(f"a run ends as published or failed, not {status!r}")
     with engine.begin() as connection:
         row = _run(connection, run_id)
         if row is None:

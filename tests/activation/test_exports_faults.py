@@ -1,0 +1,105 @@
+"""Exports are killed at every moment; a tool that reads may only ever see a whole one."""
+
+import datetime as dt
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from customer360.activation import exports
+from customer360.settings import Settings
+from tests.faults.killing import kill_at, moments
+from tests.publish.company import DAY, make_settings, open_state, publish_tables
+
+MEMBERS = exports.Export("segment_members")
+WEEK = dt.timedelta(days=7)
+
+
+def export_second(settings: Settings) -> exports.ExportResult:
+    """Export run 2, whose snapshot is published already, over what run 1 exported that day."""
+    (snapshot,) = settings.snapshots_dir.glob("*-two.duckdb")
+    return exports.export(settings, open_state(settings), snapshot, MEMBERS, DAY, "two")
+
+
+def export_second_in_two_steps(settings: Settings) -> None:
+    """The planted bug: the link that tools follow is removed before it is made anew."""
+
+    def show(home: Path, as_of: dt.date, version: str) -> None:
+        (home / str(as_of)).unlink()
+        (home / str(as_of)).symlink_to(Path(".versions") / version)
+
+    exports._show = show
+    export_second(settings)
+
+
+def ready(folder: Path) -> Settings:
+    settings = make_settings(folder)
+    one = publish_tables(settings, "one", DAY, {}, segment_members="select 'a' as customer_id")
+    exports.export(settings, open_state(settings), one, MEMBERS, DAY, "one")
+    two = "select unnest(['a', 'b']) as customer_id"
+    publish_tables(settings, "two", DAY, {}, segment_members=two)
+    return settings
+
+
+def what_a_tool_reads(settings: Settings) -> str:
+    """The run whose export is whole, or what is wrong with it."""
+    folder = (settings.exports_dir / "segment_members" / str(DAY)).resolve()
+    try:
+        said = (folder / "manifest.json").read_bytes()
+        if (folder / "_SUCCESS").read_text().strip() != hashlib.sha256(said).hexdigest():
+            return "error: _SUCCESS is of another manifest"
+        manifest = json.loads(said)
+        for name, entry in manifest["files"].items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != entry["sha256"]:
+                return f"error: {name} is not what the manifest says"
+    except OSError as error:
+        return f"error: {type(error).__name__}"
+    return manifest["run_id"]
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_export_and_a_rerun_ends_right(tmp_path):
+    template = ready(tmp_path / "template")
+    seen = []
+    names = moments(export_second, copy(template, tmp_path))
+    assert names.count("os.fsync") >= 8
+    for number, name in enumerate(names):
+        settings = copy(template, tmp_path)
+        kill_at(number, export_second, settings)
+        seen.append(what_a_tool_reads(settings))
+        assert seen[-1] in ("one", "two"), f"killed at {name}: a tool reads {seen[-1]}"
+        again = export_second(settings)
+        assert what_a_tool_reads(settings) == "two", f"killed at {name}"
+        assert (again.rows, again.added, again.removed) == (2, 1, 0), f"killed at {name}"
+        changes = duckdb.sql(f"from '{again.path}/changes.parquet'").fetchall()
+        assert changes == [("b", "added")], f"killed at {name}"
+        received = [
+            (row["run_id"], row["status"])
+            for row in exports.ledger(open_state(settings))
+            if row["status"] != "abandoned"
+        ]
+        assert received == [("two", "acknowledged"), ("one", "acknowledged")], f"killed at {name}"
+    assert seen == sorted(seen)
+    assert {"one", "two"} == set(seen)
+
+
+def test_the_same_kills_catch_an_export_that_is_not_shown_at_once(tmp_path):
+    template = ready(tmp_path / "template")
+    names = moments(export_second_in_two_steps, copy(template, tmp_path))
+    faults = []
+    for number in reversed(range(len(names))):
+        settings = copy(template, tmp_path)
+        kill_at(number, export_second_in_two_steps, settings)
+        faults = [read for read in [what_a_tool_reads(settings)] if read.startswith("error")]
+        if faults:
+            break
+    assert faults, "the kills do not see that this export is shown in pieces"
+
+
+def copy(template: Settings, folder: Path) -> Settings:
+    """A copy of the world to break, in place of the last one."""
+    broken = folder / "broken"
+    shutil.rmtree(broken, ignore_errors=True)
+    shutil.copytree(template.data_dir, broken, symlinks=True)
+    return Settings("acme", broken, template.threads, template.memory_limit)
