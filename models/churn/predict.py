@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from models.churn.features import FEATURES, GROUP_OF, GROUPS, matrix
@@ -22,7 +23,7 @@ def rule_probabilities(model: ChurnModel, frame: pd.DataFrame) -> dict[str, Floa
     """Calibrated probability by every simple rule."""
     scores = rule_scores(frame, model.horizon_days, model.logistic, model.btyd)
     return {
-        rule: 1.0 / (1.0 + np.exp(-(model.rule_lines[rule][0] * score + model.rule_lines[rule][1])))
+        rule: expit(model.rule_lines[rule][0] * score + model.rule_lines[rule][1])
         for rule, score in scores.items()
         if rule in model.rule_lines
     }

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from models.churn.features import FEATURES, matrix
-from models.churn.rules import BTYD, fit_logistic, rule_scores
+from models.churn.rules import BTYD, btyd_score, fit_logistic, rule_scores
 from models.common.btyd import BuyTillYouDie, fit_purchases, purchases
 from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
 from models.common.errors import ModelDataError
@@ -22,6 +24,8 @@ BOOSTING = "gradient boosting"
 # Rates of groups that the model does not score are pulled to the overall rate by so many
 # customers.
 PRIOR_ROWS = 20.0
+NEW_DAYS = 28
+LAPSED_DAYS = 728
 # Of a company about which nothing is known: a purchase every eight weeks, one in seven stops
 # after each.
 ASSUMED = BuyTillYouDie(r=1.0, alpha=8.0, a=0.5, b=3.0)
@@ -112,9 +116,9 @@ class ChurnModel:
 
 
 def is_new(frame: pd.DataFrame, horizon_days: int) -> NDArray[np.bool_]:
-    """One purchase, and less than a horizon ago: nothing of the customer's own to go by yet."""
+    """One purchase, less than a horizon and four weeks ago: nothing of their own to go by yet."""
     once = frame["visits"].to_numpy(dtype=np.int64) <= 1
-    young = frame["tenure_days"].to_numpy(dtype=np.int64) < horizon_days
+    young = frame["tenure_days"].to_numpy(dtype=np.int64) < min(horizon_days, NEW_DAYS)
     fresh: NDArray[np.bool_] = once & young
     return fresh
 
@@ -151,7 +155,7 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
     Raises:
         ModelDataError: too few rows, or one class only.
     """
-    lapsed_days = max(364, 2 * windows.horizon_days)
+    lapsed_days = LAPSED_DAYS
     fit_rows = rows_of(frame, *windows.training)
     new_rate, new_rows, lapsed_rate, lapsed_rows = _group_rates(
         rows_of(frame, *windows.training, windows.calibration), windows, lapsed_days
@@ -235,7 +239,11 @@ def without_history(
         fitted = fit_purchases(frame, seed)
     except ModelDataError:
         fitted = ASSUMED
-    chance = fitted.stays_away(purchases(frame), horizon_days / 7.0)
+    # The level is the model's own probability, the order that of the expected purchases.
+    level = fitted.stays_away(purchases(frame), horizon_days / 7.0)
+    score = btyd_score(fitted, frame, horizon_days)
+    shift = _shift_to(score, float(level.mean())) if len(frame) else 0.0
+    chance = _line(score, [1.0, shift])
     new = is_new(frame, horizon_days)
     return ChurnModel(
         horizon_days=horizon_days,
@@ -245,12 +253,12 @@ def without_history(
         calibration=LogitCalibration(),
         logistic=[],
         btyd=fitted.parameters,
-        rule_lines={BTYD: [1.0, 0.0]},
+        rule_lines={BTYD: [1.0, shift]},
         medians={name: float(np.nanmedian(values[:, place])) for place, name in _known(values)},
         base_rate=float(chance.mean()) if len(chance) else 0.5,
         new_rate=float(chance[new].mean()) if new.any() else 0.5,
         new_rows=0,
-        lapsed_days=max(364, 2 * horizon_days),
+        lapsed_days=LAPSED_DAYS,
         lapsed_rate=float(chance.max(initial=0.5)),
         lapsed_rows=0,
         learned_until=as_of,
@@ -262,6 +270,13 @@ def without_history(
     )
 
 
+def _shift_to(score: Floats, mean: float) -> float:
+    """The constant that makes the mean probability of these logits ``mean``."""
+    mean = min(max(mean, 1e-4), 1 - 1e-4)
+    found = brentq(lambda shift: float(expit(score + shift).mean()) - mean, -40.0, 40.0)
+    return float(found)
+
+
 def _buy_till_you_die(frame: pd.DataFrame, seed: int) -> list[float]:
     try:
         return fit_purchases(frame, seed).parameters
@@ -270,7 +285,7 @@ def _buy_till_you_die(frame: pd.DataFrame, seed: int) -> list[float]:
 
 
 def _line(score: Floats, line: list[float]) -> Floats:
-    probability: Floats = 1.0 / (1.0 + np.exp(-(line[0] * score + line[1])))
+    probability: Floats = expit(line[0] * score + line[1])
     return probability
 
 

@@ -54,7 +54,7 @@ def plan_windows(first_on: date, as_of: date, horizon_days: int) -> Windows:
     horizon = timedelta(days=horizon_days)
     step = timedelta(days=max(7, horizon_days // 4))
     # A first origin with less history than this knows nothing that the horizon could repeat.
-    history = timedelta(days=max(28, min(2 * horizon_days, 91)))
+    history = timedelta(days=max(28, min(horizon_days, 56)))
     last = as_of - 4 * horizon
     training = [
         last - number * step

@@ -1,0 +1,58 @@
+"""From a table of transactions to the orders that the features need.
+
+What belongs here: adding lines up to orders, days and cents. What does not: reading files
+(``customer360.scoring.mapping``), features.
+"""
+
+from datetime import date
+
+import duckdb
+import pandas as pd
+
+from customer360.exceptions import SourceError
+
+
+def load_orders(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame) -> None:
+    """Make the table ``orders`` of a frame of transactions (see ``TransactionMapping``).
+
+    Lines with the same ``order_id`` are one order; without order ids, all lines of a customer at
+    one moment are. Amounts become cents, days are UTC.
+    """
+    connection.register("given_lines", frame)
+    order = "order_id" if "order_id" in frame.columns else '"at"'
+    quantity = "coalesce(quantity, 0)" if "quantity" in frame.columns else "1"
+    connection.execute(
+        f"""
+        create or replace table orders as
+        select
+            customer_id,
+            {order} as order_id,
+            min("at")::date as ordered_on,
+            round(sum(amount) * 100)::bigint as amount_cents,
+            round(sum({quantity}))::bigint as quantity
+        from given_lines
+        group by customer_id, {order}
+        """
+    )
+    connection.unregister("given_lines")
+
+
+def check_as_of(connection: duckdb.DuckDBPyConnection, as_of: date) -> list[str]:
+    """What a person should know about the date; the orders after it are left alone.
+
+    Raises:
+        SourceError: there are no orders by then.
+    """
+    before, after, first, last = connection.execute(
+        "select count(*) filter (ordered_on <= ?), count(*) filter (ordered_on > ?), "
+        "min(ordered_on), max(ordered_on) from orders",
+        [as_of, as_of],
+    ).fetchall()[0]
+    if not before:
+        raise SourceError(f"there are no orders until {as_of}; they run from {first} to {last}")
+    notes = []
+    if after:
+        notes.append(f"{after:,} orders after {as_of} are left alone: they are the future")
+    if (as_of - last).days > 31:
+        notes.append(f"the last order is of {last}, {(as_of - last).days} days before {as_of}")
+    return notes
