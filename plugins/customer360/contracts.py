@@ -102,14 +102,13 @@ def typed_select(
             value = _in_utc(source, value, found[name], str(company.zone_of(column)))
         expressions.append(f"{value} as {quote(name)}")
         if found[name].split("(")[0].lower() != sql_type(column):
-            uncast.append(
-                f"case when {source} is not null and {value} is null then {literal(name)} end"
-            )
-    failed = f"list_filter([{', '.join(uncast)}], item -> item is not null)" if uncast else "[]"
-    any_failed = " or ".join(
-        f"{text.split(' then ')[0].removeprefix('case when ')}" for text in uncast
-    )
-    failed = f"case when {any_failed} then {failed} end" if uncast else "null::varchar[]"
+            uncast.append((f"({source} is not null and {value} is null)", literal(name)))
+    failed = "null::varchar[]"
+    if uncast:
+        # The list is made only for rows that need one.
+        names = ", ".join(f"case when {condition} then {name} end" for condition, name in uncast)
+        any_failed = " or ".join(condition for condition, _ in uncast)
+        failed = f"case when {any_failed} then list_filter([{names}], item -> item is not null) end"
     return f"select _position, {', '.join(expressions)}, {failed} as _uncast from {relation}"
 
 

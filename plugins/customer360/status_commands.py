@@ -94,19 +94,20 @@ def _read(query: str, parameters: list[object] | None = None) -> list[dict[str, 
 def dbt(arguments: tuple[str, ...]) -> None:
     """Run dbt by hand with this company's sources, rules and last as-of day.
 
-    It works on a file of its own, never on what is published. Without ARGUMENTS only the dbt
-    sources are written from config/sources.yml.
+    It works on a file of its own, never on what is published. Without ARGUMENTS it writes the dbt
+    sources into dbt_project/, for linters and editors.
 
     Example: customer360 dbt build --select order_lines
     """
     from customer360 import state
     from customer360.config import load_config
-    from customer360.transform import run_dbt, write_dbt_sources
+    from customer360.transform import DBT_PROJECT, GENERATED, dbt_sources, run_dbt
 
     settings = load_settings()
     config = load_config(settings)
     if not arguments:
-        write_dbt_sources(settings)
+        generated = DBT_PROJECT / "models" / "staging" / GENERATED
+        generated.write_text(dbt_sources(settings), encoding="utf-8")
         return
     engine = state.engine(settings)
     state.ensure(engine)

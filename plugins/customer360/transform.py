@@ -7,6 +7,7 @@ any SQL of the warehouse (``dbt_project/``).
 import datetime as dt
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,35 @@ from customer360.exceptions import Customer360Error, GateError
 from customer360.settings import PROJECT, Settings
 
 DBT_PROJECT = PROJECT / "dbt_project"
-GENERATED_SOURCES = DBT_PROJECT / "models" / "staging" / "generated_sources.yml"
+GENERATED = "generated_sources.yml"
 WORKSPACES = ("staging", "unify", "scores")
 """Schemas of the work file that are not published."""
 
 
-def write_dbt_sources(settings: Settings) -> None:
-    """Write the dbt sources and the switch of each staging model from ``config/sources.yml``.
+def assemble(settings: Settings) -> Path:
+    """The dbt project as this company runs it: links to ours, and the generated sources.
 
-    They hold for every company, so that a change of COMPANY does not change the file.
+    The project's own folder stays untouched: it may be read-only, or shared by companies.
+    """
+    view = settings.data_dir / "dbt" / "project"
+    shutil.rmtree(view, ignore_errors=True)
+    staging = view / "models" / "staging"
+    staging.mkdir(parents=True)
+    for link, folder in ((view, DBT_PROJECT), (view / "models", DBT_PROJECT / "models")):
+        for path in folder.iterdir():
+            if path.name not in ("models", "staging", "target", "logs"):
+                (link / path.name).symlink_to(path)
+    for path in (DBT_PROJECT / "models" / "staging").iterdir():
+        if path.is_dir():
+            (staging / path.name).symlink_to(path)
+    (staging / GENERATED).write_text(dbt_sources(settings), encoding="utf-8")
+    return view
+
+
+def dbt_sources(settings: Settings) -> str:
+    """YAML of the dbt sources and of each staging model's switch, from ``config/sources.yml``.
+
+    They hold for every company, so that a change of COMPANY does not change the text.
     """
     declared: dict[str, Source] = {}
     for company in companies(settings).values():
@@ -73,11 +94,7 @@ def write_dbt_sources(settings: Settings) -> None:
     ]
     header = "# Written by `customer360` from config/sources.yml before each dbt run; not edited.\n"
     document = {"version": 2, "sources": sources, "models": switches}
-    text = header + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-    if not GENERATED_SOURCES.exists() or GENERATED_SOURCES.read_text(encoding="utf-8") != text:
-        aside = GENERATED_SOURCES.with_suffix(f".{os.getpid()}")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(GENERATED_SOURCES)
+    return header + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _switch(source: str) -> str:
@@ -151,7 +168,7 @@ def run_dbt(
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
-    write_dbt_sources(settings)
+    project = assemble(settings)
     os.environ.update(
         {
             "CUSTOMER360_MARTS": str(marts),
@@ -165,8 +182,8 @@ def run_dbt(
         outcome = dbtRunner().invoke(
             [
                 *arguments,
-                "--project-dir", str(DBT_PROJECT),
-                "--profiles-dir", str(DBT_PROJECT),
+                "--project-dir", str(project),
+                "--profiles-dir", str(project),
                 "--target-path", str(settings.data_dir / "dbt"),
                 "--log-path", str(settings.data_dir / "dbt" / "logs"),
                 "--vars", json.dumps(dbt_vars(config, as_of)),
