@@ -25,23 +25,19 @@ WORKSPACES = ("staging", "unify", "scores")
 
 
 def assemble(settings: Settings) -> Path:
-    """The dbt project as this company runs it: links to ours, and the generated sources.
+    """The dbt project as this company runs it: a copy of ours with the generated sources.
 
     The project's own folder stays untouched: it may be read-only, or shared by companies.
     """
-    view = settings.data_dir / "dbt" / "project"
-    shutil.rmtree(view, ignore_errors=True)
-    staging = view / "models" / "staging"
-    staging.mkdir(parents=True)
-    for link, folder in ((view, DBT_PROJECT), (view / "models", DBT_PROJECT / "models")):
-        for path in folder.iterdir():
-            if path.name not in ("models", "staging", "target", "logs"):
-                (link / path.name).symlink_to(path)
-    for path in (DBT_PROJECT / "models" / "staging").iterdir():
-        if path.is_dir():
-            (staging / path.name).symlink_to(path)
-    (staging / GENERATED).write_text(dbt_sources(settings), encoding="utf-8")
-    return view
+    project = settings.data_dir / "dbt" / "project"
+    shutil.rmtree(project, ignore_errors=True)
+    # dbt does not follow links to folders.
+    shutil.copytree(
+        DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs", GENERATED)
+    )
+    generated = project / "models" / "staging" / GENERATED
+    generated.write_text(dbt_sources(settings), encoding="utf-8")
+    return project
 
 
 def dbt_sources(settings: Settings) -> str:
