@@ -61,9 +61,10 @@ def churn_card(
             "choice origin": windows.choice,
             "report origin (used for no choice)": windows.report,
             "customers in the report window": int(figures["rows"]),
-            "new customers get": f"{model.new_rate:.3f} (rate of {model.new_rows} in the past)",
-            f"no purchase for {model.lapsed_days} days gets": f"{model.lapsed_rate:.3f} "
-            f"(rate of {model.lapsed_rows} in the past)",
+            "new customers get": _prior(model.new_rate, model.new_rows),
+            f"no purchase for {model.lapsed_days} days gets": _prior(
+                model.lapsed_rate, model.lapsed_rows
+            ),
             "seed": model.seed,
         },
         tables=[
@@ -110,6 +111,10 @@ def churn_card(
             "A probability marked as prior is the past rate of the customer's group.",
         ],
     )
+
+
+def _prior(rate: float, rows: int) -> str:
+    return f"{rate:.3f} ({f'rate of {rows:,} in the past' if rows else 'none were seen yet'})"
 
 
 def unchecked_card(

@@ -332,16 +332,25 @@ def _scored(frame: pd.DataFrame, windows: Windows, lapsed_days: int) -> pd.DataF
 def _group_rates(
     frame: pd.DataFrame, windows: Windows, lapsed_days: int
 ) -> tuple[float, int, float, int]:
-    """Past churn rates of new and of lapsed customers, pulled to the overall rate."""
+    """Past churn rates of new and of lapsed customers, pulled to what is known of their like.
+
+    Few new customers are taken for average; few lapsed ones for what the tenth that has been away
+    longest did, because nobody has been away as long as they.
+    """
     label = churned(frame)
-    overall = float(label.mean()) if len(label) else 0.5
+    if not len(label):
+        return 0.5, 0, 0.5, 0
+    recency = frame["recency_days"].to_numpy(dtype=np.int64)
+    longest = label[recency >= np.quantile(recency, 0.9)].mean()
     rates: list[tuple[float, int]] = []
-    for members in (is_new(frame, windows.horizon_days), is_lapsed(frame, lapsed_days)):
+    for members, like in (
+        (is_new(frame, windows.horizon_days), float(label.mean())),
+        (is_lapsed(frame, lapsed_days), float(longest)),
+    ):
         rows = int(members.sum())
-        # Without any, lapsed and new customers are taken for as risky as the average at least.
-        rates.append(((label[members].sum() + PRIOR_ROWS * overall) / (rows + PRIOR_ROWS), rows))
+        rates.append(((label[members].sum() + PRIOR_ROWS * like) / (rows + PRIOR_ROWS), rows))
     (new_rate, new_rows), (lapsed_rate, lapsed_rows) = rates
-    return float(new_rate), new_rows, float(max(lapsed_rate, overall)), lapsed_rows
+    return float(new_rate), new_rows, float(lapsed_rate), lapsed_rows
 
 
 def _check(fit: Floats, calibration: Floats, choice: Floats, horizon_days: int) -> None:

@@ -149,6 +149,17 @@ def test_one_time_buyers_are_not_safe_and_new_ones_get_the_stated_rate(boosted):
     assert all(re.match(r"new: bought once, .*; of such customers \d+%", one) for one in words)
 
 
+def test_who_has_been_away_longer_than_anyone_is_not_taken_for_average(boosted):
+    model, frame = boosted
+    asleep = frame.head(5).assign(recency_days=900, tenure_days=1000)
+    scored = predict(model, asleep)
+    assert scored["is_prior"].all()
+    assert model.lapsed_rows == 0
+    assert (scored["churn_probability"] > model.base_rate).all()
+    words = explainer(model).explain(asleep, scored)["reason_1"]
+    assert all("no purchase for 900 days" in one and "assumed" in one for one in words)
+
+
 def test_a_planted_future_row_changes_no_model(shop):
     before = fit_churn(shop, AS_OF, HORIZON)
     shop.execute("insert into orders select customer_id, date '2026-02-01', 1, 1 from orders")
