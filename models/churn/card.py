@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from models.churn.evaluate import Evaluation
-from models.churn.features import FEATURES, GROUP_OF, GROUPS
 from models.churn.train import BOOSTING, ChurnModel
 from models.common.card import (
     CardTable,
@@ -15,6 +14,7 @@ from models.common.card import (
     calibration_picture,
     gain_picture,
 )
+from models.common.features import FEATURES, GROUP_OF, GROUPS
 from models.common.metrics import calibration_bins
 from models.common.windows import Windows
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from models.churn.features import FEATURES, matrix
-from models.churn.train import rows_of
 from models.common.btyd import Basket, BuyTillYouDie, fit_basket, fit_purchases, purchases
 from models.common.errors import ModelDataError
-from models.common.windows import Windows
+from models.common.features import informative, matrix
+from models.common.windows import Windows, rows_of
 from models.value.evaluate import TARGETS, compare, shortfall
 
 Floats = NDArray[np.float64]
@@ -171,7 +170,7 @@ def train(
             )
     base = without_history(rows_of(frame, windows.training[-1]), windows.horizon_days, seed)
     values = matrix(fit_rows)
-    columns = _informative(values)
+    columns = informative(values)
     factor = fit_rows["as_of"].map(pd.Series(dict(season))).to_numpy(dtype=np.float64)
     boosting = {}
     with threadpool_limits(limits=threads):
@@ -279,14 +278,3 @@ def fit_interval(forecast: Floats, label: Floats) -> Interval:
         np.maximum.accumulate(np.maximum(low, 0.0)),
         np.maximum.accumulate(high),
     )
-
-
-def _informative(values: Floats) -> list[int]:
-    places = [
-        place
-        for place in range(len(FEATURES))
-        if np.isfinite(values[:, place]).any() and np.nanstd(values[:, place]) > 0
-    ]
-    if not places:
-        raise ModelDataError("all features are constant; there is nothing to learn from")
-    return places

@@ -27,9 +27,10 @@ from customer360.scoring.features import read_features
 from customer360.scoring.transactions import load_orders
 from customer360.scoring.value import fit_value
 from models.churn.evaluate import evaluate
-from models.churn.features import matrix
-from models.churn.train import churned, rows_of
+from models.churn.train import churned
+from models.common.features import matrix
 from models.common.metrics import ranking_metrics
+from models.common.windows import rows_of
 from models.value.evaluate import compare
 from models.value.train import forecasts
 

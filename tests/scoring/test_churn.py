@@ -26,7 +26,8 @@ from customer360.scoring.churn import (
 from customer360.scoring.features import read_features
 from customer360.settings import load_settings
 from models.churn.predict import explainer, predict
-from models.churn.train import BOOSTING, ChurnModel, rows_of
+from models.churn.train import BOOSTING, ChurnModel
+from models.common.windows import rows_of
 
 AS_OF = date(2026, 1, 31)
 HORIZON = 28
@@ -96,7 +97,7 @@ def test_a_rule_that_is_not_beaten_is_used_and_the_card_says_so(fitted):
 
 def test_contributions_add_up_to_the_score(boosted):
     model, frame = boosted
-    from models.churn.features import matrix
+    from models.common.features import matrix
 
     values = matrix(frame)[:, model.columns]
     paths = explainer(model).paths

@@ -13,9 +13,8 @@ import pandas as pd
 
 from customer360.scoring.features import orders_content, read_features
 from customer360.scoring.output import models_may_refuse
-from models.churn.train import rows_of
 from models.common.errors import ModelDataError
-from models.common.windows import Windows, plan_windows
+from models.common.windows import Windows, plan_windows, rows_of
 from models.value.evaluate import compare
 from models.value.predict import predict
 from models.value.season import season_factors
