@@ -74,7 +74,7 @@ def drop_alarms(
             if (figure, side) not in wide:
                 wide[figure, side] = np.nan
     drop = wide["mean", "before"] - wide["mean", "recent"]
-    rows = wide["size"].fillna(0)
+    rows = pd.DataFrame({side: wide["size", side].fillna(0) for side in ("before", "recent")})
     error = np.sqrt(max(pooled, 0.05) * (1 / rows["before"] + 1 / rows["recent"]))
     alarms = pd.DataFrame(
         {
