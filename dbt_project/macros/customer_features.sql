@@ -10,11 +10,16 @@
   origins  as_of DATE; one row a date. Only orders with ordered_on <= as_of are seen.
   Result   one row an (as_of, customer_id) that had bought by then.
 
-  Cost: orders are added up by customer and day and sorted once; running totals give what holds
-  since the first order, so that only the last 52 weeks are joined to each origin.
+  Cost: orders are added up by customer and day; what lies more than 52 weeks before the first
+  origin is one row a customer, and only the rest is sorted and joined to each origin.
 -#}
 {% macro customer_features(orders, origins, horizon_days=28) %}
 {%- set weeks = [1, 2, 4, 8, 13, 26, 52] -%}
+{%- set window_columns = [
+    'quantity_26w', 'orders_year_ago', 'spend_cents_year_ago', 'gap_median_days', 'gap_std_days',
+    'gap_max_days', 'gap_last_days', 'spend_cents_last', 'week_bits', 'period_bits',
+    'orders_weekend', 'orders_main_weekday',
+] -%}
 with purchase_days as (
     select
         customer_id,
@@ -29,73 +34,69 @@ with purchase_days as (
     group by customer_id, ordered_on
 ),
 
-purchase_history as (
-    select
-        customer_id,
-        ordered_on,
-        orders,
-        spend_cents,
-        quantity,
-        case when orders > 0 then ordered_on end as visited_on,
-        max(case when orders > 0 then ordered_on end) over before_it as previous_visit_on,
-        lead(ordered_on) over (partition by customer_id order by ordered_on) as next_on,
-        min(case when orders > 0 then ordered_on end) over so_far as first_on,
-        max(case when orders > 0 then ordered_on end) over so_far as last_on,
-        sum(case when orders > 0 then 1 else 0 end) over so_far as visits,
-        sum(orders) over so_far as orders_total,
-        sum(spend_cents) over so_far as spend_cents_total
-    from purchase_days
-    window
-        so_far as (
-            partition by customer_id order by ordered_on
-            rows between unbounded preceding and current row
-        ),
-        before_it as (
-            partition by customer_id order by ordered_on
-            rows between unbounded preceding and 1 preceding
-        )
+-- What is older than every origin's last 52 weeks is the same for all of them.
+purchase_cut as (
+    select {{ add_days('min(as_of)', -363) }} as cut_on from {{ origins }}
 ),
 
--- The running totals of a customer hold from one purchase day until the next.
-purchase_state as (
+purchase_base as (
     select
-        origins.as_of,
-        history.customer_id,
-        history.first_on,
-        history.last_on,
-        history.visits,
-        history.orders_total,
-        history.spend_cents_total
-    from purchase_history as history
-    inner join {{ origins }} as origins
-        on
-            origins.as_of >= history.ordered_on
-            and origins.as_of < coalesce(history.next_on, date '9999-12-31')
-    where history.visits > 0
+        days.customer_id,
+        min(case when days.orders > 0 then days.ordered_on end) as first_on,
+        max(case when days.orders > 0 then days.ordered_on end) as last_on,
+        sum(case when days.orders > 0 then 1 else 0 end) as visits,
+        sum(days.orders) as orders_total,
+        sum(days.spend_cents) as spend_cents_total
+    from purchase_days as days
+    cross join purchase_cut as cut
+    where days.ordered_on < cut.cut_on
+    group by days.customer_id
+),
+
+purchase_recent as (
+    select
+        days.customer_id,
+        days.ordered_on,
+        days.orders,
+        days.spend_cents,
+        days.quantity,
+        case when days.orders > 0 then days.ordered_on end as visited_on,
+        -- Days of refunds only stand in a partition of their own.
+        lag(days.ordered_on) over (
+            partition by days.customer_id, days.orders > 0 order by days.ordered_on
+        ) as previous_on
+    from purchase_days as days
+    cross join purchase_cut as cut
+    where days.ordered_on >= cut.cut_on
 ),
 
 purchase_ages as (
     select
         origins.as_of,
-        history.customer_id,
-        history.ordered_on,
-        history.orders,
-        history.spend_cents,
-        history.quantity,
-        {{ days_between('history.ordered_on', 'origins.as_of') }} as age_days,
-        {{ days_between('history.previous_visit_on', 'history.visited_on') }} as gap_days,
-        {{ iso_weekday('history.ordered_on') }} as weekday
-    from purchase_history as history
-    inner join {{ origins }} as origins
-        on
-            origins.as_of >= history.ordered_on
-            and origins.as_of < {{ add_days('history.ordered_on', 364) }}
+        recent.customer_id,
+        recent.ordered_on,
+        recent.visited_on,
+        recent.orders,
+        recent.spend_cents,
+        recent.quantity,
+        {{ days_between('recent.ordered_on', 'origins.as_of') }} as age_days,
+        {{ days_between('coalesce(recent.previous_on, base.last_on)', 'recent.visited_on') }}
+            as gap_days,
+        {{ iso_weekday('recent.ordered_on') }} as weekday
+    from purchase_recent as recent
+    left join purchase_base as base on recent.customer_id = base.customer_id
+    inner join {{ origins }} as origins on origins.as_of >= recent.ordered_on
 ),
 
 purchase_windows as (
     select
         as_of,
         customer_id,
+        min(visited_on) as first_on,
+        max(visited_on) as last_on,
+        sum(case when orders > 0 then 1 else 0 end) as visits,
+        sum(orders) as orders_total,
+        sum(spend_cents) as spend_cents_total,
         {%- for week in weeks %}
         sum(case when age_days < {{ week * 7 }} then orders else 0 end) as orders_{{ week }}w,
         sum(case when age_days < {{ week * 7 }} then spend_cents else 0 end) as spend_cents_{{ week }}w,
@@ -105,22 +106,52 @@ purchase_windows as (
             as orders_year_ago,
         sum(case when age_days < 364 and age_days >= 364 - {{ horizon_days }} then spend_cents else 0 end)
             as spend_cents_year_ago,
-        {{ median_of('gap_days') }} as gap_median_days,
-        stddev_samp(gap_days) as gap_std_days,
-        max(gap_days) as gap_max_days,
-        max_by(gap_days, case when gap_days is not null then ordered_on end) as gap_last_days,
-        max_by(spend_cents, case when orders > 0 then ordered_on end) as spend_cents_last,
-        {{ bits_of('case when orders > 0 then floor(age_days / 7.0) end') }} as week_bits,
-        {{ bits_of('case when orders > 0 then floor(age_days / ' ~ horizon_days ~ '.0) end') }}
+        {{ median_of('case when age_days < 364 then gap_days end') }} as gap_median_days,
+        stddev_samp(case when age_days < 364 then gap_days end) as gap_std_days,
+        max(case when age_days < 364 then gap_days end) as gap_max_days,
+        max_by(
+            gap_days, case when age_days < 364 and gap_days is not null then ordered_on end
+        ) as gap_last_days,
+        max_by(spend_cents, case when age_days < 364 then visited_on end) as spend_cents_last,
+        {{ bits_of('case when orders > 0 and age_days < 364 then floor(age_days / 7.0) end') }} as week_bits,
+        {{ bits_of('case when orders > 0 and age_days < 364 then floor(age_days / ' ~ horizon_days ~ '.0) end') }}
             as period_bits,
-        sum(case when weekday >= 6 then orders else 0 end) as orders_weekend,
+        sum(case when weekday >= 6 and age_days < 364 then orders else 0 end) as orders_weekend,
         greatest(
             {%- for weekday in range(1, 8) %}
-            sum(case when weekday = {{ weekday }} then orders else 0 end){{ "," if not loop.last }}
+            sum(case when weekday = {{ weekday }} and age_days < 364 then orders else 0 end){{ "," if not loop.last }}
             {%- endfor %}
         ) as orders_main_weekday
     from purchase_ages
     group by as_of, customer_id
+),
+
+purchase_state as (
+    select
+        coalesce(windows.as_of, base.as_of) as as_of,
+        coalesce(windows.customer_id, base.customer_id) as customer_id,
+        coalesce(base.first_on, windows.first_on) as first_on,
+        coalesce(windows.last_on, base.last_on) as last_on,
+        coalesce(base.visits, 0) + coalesce(windows.visits, 0) as visits,
+        coalesce(base.orders_total, 0) + coalesce(windows.orders_total, 0) as orders_total,
+        coalesce(base.spend_cents_total, 0) + coalesce(windows.spend_cents_total, 0)
+            as spend_cents_total,
+        {%- for week in weeks %}
+        windows.orders_{{ week }}w,
+        windows.spend_cents_{{ week }}w,
+        {%- endfor %}
+        {%- for name in window_columns %}
+        windows.{{ name }}{{ "," if not loop.last }}
+        {%- endfor %}
+    from purchase_windows as windows
+    full outer join (
+        select
+            origins.as_of,
+            purchase_base.*
+        from purchase_base
+        cross join {{ origins }} as origins
+    ) as base
+        on windows.as_of = base.as_of and windows.customer_id = base.customer_id
 ),
 
 -- Whether a short history is a new customer or a new source cannot be seen in one customer.
@@ -140,14 +171,14 @@ select
     cast(state.orders_total as integer) as orders_total,
     cast(state.spend_cents_total as bigint) as spend_cents_total,
     {%- for week in weeks %}
-    cast(coalesce(windows.orders_{{ week }}w, 0) as integer) as orders_{{ week }}w,
-    cast(coalesce(windows.spend_cents_{{ week }}w, 0) as bigint) as spend_cents_{{ week }}w,
+    cast(coalesce(state.orders_{{ week }}w, 0) as integer) as orders_{{ week }}w,
+    cast(coalesce(state.spend_cents_{{ week }}w, 0) as bigint) as spend_cents_{{ week }}w,
     {%- endfor %}
     {%- for week in [4, 13, 26, 52] %}
-    cast({{ count_bits('windows.week_bits', week) }} as integer) as active_weeks_{{ week }}w,
+    cast({{ count_bits('state.week_bits', week) }} as integer) as active_weeks_{{ week }}w,
     {%- endfor %}
     -- of the last whole periods as long as the horizon: how many saw a purchase
-    cast({{ count_bits('windows.period_bits', (364 // horizon_days) if horizon_days < 364 else 1) }} as integer)
+    cast({{ count_bits('state.period_bits', (364 // horizon_days) if horizon_days < 364 else 1) }} as integer)
         as active_periods,
     cast(
         least(
@@ -161,10 +192,10 @@ select
                 cast({{ days_between('state.first_on', 'state.last_on') }} as double)
                 / (state.visits - 1)
     end as gap_mean_days,
-    cast(windows.gap_median_days as double) as gap_median_days,
-    cast(windows.gap_std_days as double) as gap_std_days,
-    cast(windows.gap_max_days as integer) as gap_max_days,
-    cast(windows.gap_last_days as integer) as gap_last_days,
+    cast(state.gap_median_days as double) as gap_median_days,
+    cast(state.gap_std_days as double) as gap_std_days,
+    cast(state.gap_max_days as integer) as gap_max_days,
+    cast(state.gap_last_days as integer) as gap_last_days,
     case
         when state.visits > 1
             then
@@ -174,26 +205,25 @@ select
     end as recency_in_gaps,
     -- last 4 weeks against the 4 and the 13 before, in orders a 4 weeks
     cast(
-        2 * coalesce(windows.orders_4w, 0) - coalesce(windows.orders_8w, 0) as integer
+        2 * coalesce(state.orders_4w, 0) - coalesce(state.orders_8w, 0) as integer
     ) as orders_change_4w,
-    cast(coalesce(windows.orders_4w, 0) as double)
-        - (coalesce(windows.orders_13w, 0) - coalesce(windows.orders_4w, 0)) * 4.0 / 9.0
+    cast(coalesce(state.orders_4w, 0) as double)
+        - (coalesce(state.orders_13w, 0) - coalesce(state.orders_4w, 0)) * 4.0 / 9.0
         as orders_change_13w,
-    cast(coalesce(windows.spend_cents_4w, 0) as double)
-        - (coalesce(windows.spend_cents_13w, 0) - coalesce(windows.spend_cents_4w, 0)) * 4.0 / 9.0
+    cast(coalesce(state.spend_cents_4w, 0) as double)
+        - (coalesce(state.spend_cents_13w, 0) - coalesce(state.spend_cents_4w, 0)) * 4.0 / 9.0
         as spend_cents_change_13w,
-    cast(coalesce(windows.orders_year_ago, 0) as integer) as orders_year_ago,
-    cast(coalesce(windows.spend_cents_year_ago, 0) as bigint) as spend_cents_year_ago,
+    cast(coalesce(state.orders_year_ago, 0) as integer) as orders_year_ago,
+    cast(coalesce(state.spend_cents_year_ago, 0) as bigint) as spend_cents_year_ago,
     cast(state.spend_cents_total as double) / state.orders_total as basket_cents,
-    cast(windows.spend_cents_last as bigint) as spend_cents_last,
-    cast(windows.quantity_26w as double) / nullif(windows.orders_26w, 0) as basket_quantity_26w,
-    cast(windows.orders_weekend as double) / nullif(windows.orders_52w, 0) as weekend_share,
-    cast(windows.orders_main_weekday as double) / nullif(windows.orders_52w, 0)
+    cast(state.spend_cents_last as bigint) as spend_cents_last,
+    cast(state.quantity_26w as double) / nullif(state.orders_26w, 0) as basket_quantity_26w,
+    cast(state.orders_weekend as double) / nullif(state.orders_52w, 0) as weekend_share,
+    cast(state.orders_main_weekday as double) / nullif(state.orders_52w, 0)
         as main_weekday_share
 from purchase_state as state
 cross join purchase_start as start
-left join purchase_windows as windows
-    on state.as_of = windows.as_of and state.customer_id = windows.customer_id
+where state.visits > 0
 {% endmacro %}
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from models.churn.evaluate import Evaluation
-from models.churn.features import FEATURES, GROUP_OF, GROUPS
 from models.churn.train import BOOSTING, ChurnModel
 from models.common.card import (
     CardTable,
@@ -15,6 +14,7 @@ from models.common.card import (
     calibration_picture,
     gain_picture,
 )
+from models.common.features import FEATURES, GROUP_OF, GROUPS
 from models.common.metrics import calibration_bins
 from models.common.windows import Windows
 
@@ -61,9 +61,10 @@ def churn_card(
             "choice origin": windows.choice,
             "report origin (used for no choice)": windows.report,
             "customers in the report window": int(figures["rows"]),
-            "new customers get": f"{model.new_rate:.3f} (rate of {model.new_rows} in the past)",
-            f"no purchase for {model.lapsed_days} days gets": f"{model.lapsed_rate:.3f} "
-            f"(rate of {model.lapsed_rows} in the past)",
+            "new customers get": _prior(model.new_rate, model.new_rows),
+            f"no purchase for {model.lapsed_days} days gets": _prior(
+                model.lapsed_rate, model.lapsed_rows
+            ),
             "seed": model.seed,
         },
         tables=[
@@ -110,6 +111,10 @@ def churn_card(
             "A probability marked as prior is the past rate of the customer's group.",
         ],
     )
+
+
+def _prior(rate: float, rows: int) -> str:
+    return f"{rate:.3f} ({f'rate of {rows:,} in the past' if rows else 'none were seen yet'})"
 
 
 def unchecked_card(

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from models.churn.features import FEATURES, GROUP_OF, GROUPS, matrix
 from models.churn.rules import BTYD, LOGISTIC, rule_scores
 from models.churn.train import BOOSTING, ChurnModel, is_lapsed, is_new
 from models.common.contributions import PathContributions, path_contributions
+from models.common.features import FEATURES, GROUP_OF, GROUPS, matrix
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.object_]

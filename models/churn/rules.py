@@ -14,6 +14,7 @@ from models.common.calibration import clip_probability
 Floats = NDArray[np.float64]
 LOGISTIC = "three-variable logistic"
 BTYD = "buy till you die"
+LAST_PERIOD = "last period"
 _LOGISTIC_INPUTS = ("recency_days", "orders_13w", "tenure_days")
 
 
@@ -26,7 +27,7 @@ def _log(frame: pd.DataFrame, name: str) -> Floats:
 SCORES: dict[str, Callable[[pd.DataFrame, int], Floats]] = {
     "recency": lambda frame, _: _log(frame, "recency_days"),
     "13-week frequency": lambda frame, _: -_log(frame, "orders_13w"),
-    "last period": lambda frame, horizon_days: (
+    LAST_PERIOD: lambda frame, horizon_days: (
         frame["recency_days"].to_numpy(dtype=np.float64) >= horizon_days
     ).astype(np.float64),
 }

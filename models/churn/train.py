@@ -11,13 +11,13 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from models.churn.features import FEATURES, matrix
-from models.churn.rules import BTYD, btyd_score, fit_logistic, rule_scores
+from models.churn.rules import BTYD, LAST_PERIOD, btyd_score, fit_logistic, rule_scores
 from models.common.btyd import BuyTillYouDie, fit_purchases, purchases
 from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
 from models.common.errors import ModelDataError
+from models.common.features import FEATURES, informative, matrix
 from models.common.metrics import distribution, log_losses, paired_gain, ranking_metrics
-from models.common.windows import Windows
+from models.common.windows import Windows, rows_of
 
 Floats = NDArray[np.float64]
 BOOSTING = "gradient boosting"
@@ -135,12 +135,6 @@ def churned(frame: pd.DataFrame) -> Floats:
     return label
 
 
-def rows_of(frame: pd.DataFrame, *origins: object) -> pd.DataFrame:
-    """The rows of these origins."""
-    wanted = pd.to_datetime(pd.Series(list(origins)))
-    return frame[pd.to_datetime(frame["as_of"]).isin(wanted)]
-
-
 def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 1) -> ChurnModel:
     """Fit on the training origins, calibrate on the next window, choose on the one after it.
 
@@ -167,7 +161,7 @@ def train(frame: pd.DataFrame, windows: Windows, seed: int = 42, threads: int = 
     _check(label, churned(calibration_rows), churned(choice_rows), windows.horizon_days)
 
     values = matrix(fit_rows)
-    columns = _informative(values)
+    columns = informative(values)
     with threadpool_limits(limits=threads):
         estimator = _boosting(columns, len(fit_rows), seed).fit(values[:, columns], label)
         raw = estimator.predict_proba(matrix(calibration_rows)[:, columns])[:, 1]
@@ -295,19 +289,6 @@ def _known(values: Floats) -> list[tuple[int, str]]:
     ]
 
 
-def _informative(values: Floats) -> list[int]:
-    """Columns with at least two values; scikit-learn 1.9 stops on one that is all unknown."""
-    places = []
-    for place, _ in _known(values):
-        column = values[:, place]
-        finite = column[np.isfinite(column)]
-        if finite.min() != finite.max() or finite.size != column.size:
-            places.append(place)
-    if not places:
-        raise ModelDataError("all features are constant; there is nothing to learn from")
-    return places
-
-
 def _boosting(columns: list[int], rows: int, seed: int) -> HistGradientBoostingClassifier:
     # Small trees and large leaves: the rows of one customer at neighbouring origins are almost
     # the same row. Monotone in recency and frequency: a reason never contradicts its number.
@@ -332,16 +313,25 @@ def _scored(frame: pd.DataFrame, windows: Windows, lapsed_days: int) -> pd.DataF
 def _group_rates(
     frame: pd.DataFrame, windows: Windows, lapsed_days: int
 ) -> tuple[float, int, float, int]:
-    """Past churn rates of new and of lapsed customers, pulled to the overall rate."""
+    """Past churn rates of new and of lapsed customers, pulled to what is known of their like.
+
+    Few new customers are taken for average; few lapsed ones for what the tenth that has been away
+    longest did, because nobody has been away as long as they.
+    """
     label = churned(frame)
-    overall = float(label.mean()) if len(label) else 0.5
+    if not len(label):
+        return 0.5, 0, 0.5, 0
+    recency = frame["recency_days"].to_numpy(dtype=np.int64)
+    longest = label[recency >= np.quantile(recency, 0.9)].mean()
     rates: list[tuple[float, int]] = []
-    for members in (is_new(frame, windows.horizon_days), is_lapsed(frame, lapsed_days)):
+    for members, like in (
+        (is_new(frame, windows.horizon_days), float(label.mean())),
+        (is_lapsed(frame, lapsed_days), float(longest)),
+    ):
         rows = int(members.sum())
-        # Without any, lapsed and new customers are taken for as risky as the average at least.
-        rates.append(((label[members].sum() + PRIOR_ROWS * overall) / (rows + PRIOR_ROWS), rows))
+        rates.append(((label[members].sum() + PRIOR_ROWS * like) / (rows + PRIOR_ROWS), rows))
     (new_rate, new_rows), (lapsed_rate, lapsed_rows) = rates
-    return float(new_rate), new_rows, float(max(lapsed_rate, overall)), lapsed_rows
+    return float(new_rate), new_rows, float(lapsed_rate), lapsed_rows
 
 
 def _check(fit: Floats, calibration: Floats, choice: Floats, horizon_days: int) -> None:
@@ -368,7 +358,9 @@ def _choose(
         name: {**ranking_metrics(label, chance), "log_loss": float(losses[name].mean())}
         for name, chance in candidates.items()
     }
-    best_rule = min((name for name in losses if name != BOOSTING), key=lambda n: losses[n].mean())
+    # A rule of two values is reported, but it does not tell customers apart enough to be used.
+    rules = [name for name in losses if name not in {BOOSTING, LAST_PERIOD}]
+    best_rule = min(rules, key=lambda name: float(losses[name].mean()))
     if BOOSTING not in losses:
         return best_rule, figures
     gain = paired_gain(losses[best_rule], losses[BOOSTING])["gain"]

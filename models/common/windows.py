@@ -12,6 +12,8 @@ so that no figure that is reported was used for any fit, calibration or choice.
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+import pandas as pd
+
 from models.common.errors import ModelDataError
 
 MAX_TRAINING_ORIGINS = 26
@@ -75,3 +77,9 @@ def plan_windows(first_on: date, as_of: date, horizon_days: int) -> Windows:
         choice=as_of - 2 * horizon,
         report=as_of - horizon,
     )
+
+
+def rows_of(frame: pd.DataFrame, *origins: object) -> pd.DataFrame:
+    """The rows of these origins."""
+    wanted = pd.to_datetime(pd.Series(list(origins)))
+    return frame[pd.to_datetime(frame["as_of"]).isin(wanted)]

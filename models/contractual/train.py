@@ -1,8 +1,7 @@
 """Training and prediction: a stack of a regularised logistic and two sizes of boosted trees.
 
-The members' log-odds are weighed by a logistic regression with weights of zero or more, fitted
-on inner out-of-fold predictions (Wolpert 1992; Breiman 1996 on weights >= 0). So one step does
-three things: it chooses between the members, blends them, and calibrates the blend.
+The members' weights are fitted on inner out-of-fold predictions (``models.common.stacking``), so
+the choice between them is made without a look at the rows that are reported.
 """
 
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -19,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from models.common.calibration import clip_probability
 from models.common.errors import ModelDataError
-from models.common.metrics import log_losses
+from models.common.stacking import stack
 from models.common.tabular import TableEncoder
 from models.common.threads import threads_for
 
@@ -126,7 +124,7 @@ def train(frame: pd.DataFrame, label: Floats, seed: int) -> ContractualModel:
             for place, name in enumerate(MEMBERS):
                 matrix = trees if name in LEAVES else linear
                 inner[held, place] = _member_log_odds(fit_member(name, fit), matrix[held])
-        weights, intercept = _stack(inner, label)
+        weights, intercept = stack(inner, label)
         everyone = np.arange(len(label))
         members = {
             name: fit_member(name, everyone)
@@ -158,28 +156,6 @@ def _untrained(encoder: TableEncoder, name: str, rows: int, seed: int) -> Member
 def _member_log_odds(member: Member, matrix: Floats) -> Floats:
     odds: Floats = logit(clip_probability(member.predict_proba(matrix)[:, 1]))
     return odds
-
-
-def _stack(inner: Floats, label: Floats) -> tuple[Floats, float]:
-    """Weights (zero or more) and intercept of the members' log-odds, by log loss."""
-
-    def loss(parameters: Floats) -> tuple[float, Floats]:
-        chance = expit(inner @ parameters[:-1] + parameters[-1])
-        error = (chance - label) / len(label)
-        # A whiff of ridge towards equal weights: the members agree so much that the split
-        # between them would otherwise be decided by noise.
-        pull = parameters[:-1] - 1.0 / inner.shape[1]
-        value = float(log_losses(label, chance).mean() + 1e-3 * (pull @ pull))
-        return value, np.append(inner.T @ error + 2e-3 * pull, error.sum())
-
-    start = np.append(np.full(inner.shape[1], 1.0 / inner.shape[1]), 0.0)
-    bounds = [(0.0, None)] * inner.shape[1] + [(None, None)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    weights: Floats = np.where(found.x[:-1] < 0.01, 0.0, found.x[:-1])
-    if not weights.any():
-        # Nothing predicts: the base rate is the honest answer, said through the first member.
-        weights[0] = 1e-9
-    return weights, float(found.x[-1])
 
 
 def _typical_values(

@@ -26,7 +26,8 @@ from customer360.scoring.churn import (
 from customer360.scoring.features import read_features
 from customer360.settings import load_settings
 from models.churn.predict import explainer, predict
-from models.churn.train import BOOSTING, ChurnModel, rows_of
+from models.churn.train import BOOSTING, ChurnModel
+from models.common.windows import rows_of
 
 AS_OF = date(2026, 1, 31)
 HORIZON = 28
@@ -96,7 +97,7 @@ def test_a_rule_that_is_not_beaten_is_used_and_the_card_says_so(fitted):
 
 def test_contributions_add_up_to_the_score(boosted):
     model, frame = boosted
-    from models.churn.features import matrix
+    from models.common.features import matrix
 
     values = matrix(frame)[:, model.columns]
     paths = explainer(model).paths
@@ -147,6 +148,17 @@ def test_one_time_buyers_are_not_safe_and_new_ones_get_the_stated_rate(boosted):
     assert (scored.loc[fresh, "churn_probability"] == model.new_rate).all()
     words = explainer(model).explain(frame, scored)["reason_1"][fresh.to_numpy()]
     assert all(re.match(r"new: bought once, .*; of such customers \d+%", one) for one in words)
+
+
+def test_who_has_been_away_longer_than_anyone_is_not_taken_for_average(boosted):
+    model, frame = boosted
+    asleep = frame.head(5).assign(recency_days=900, tenure_days=1000)
+    scored = predict(model, asleep)
+    assert scored["is_prior"].all()
+    assert model.lapsed_rows == 0
+    assert (scored["churn_probability"] > model.base_rate).all()
+    words = explainer(model).explain(asleep, scored)["reason_1"]
+    assert all("no purchase for 900 days" in one and "assumed" in one for one in words)
 
 
 def test_a_planted_future_row_changes_no_model(shop):

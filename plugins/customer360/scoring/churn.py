@@ -26,7 +26,6 @@ from customer360.settings import PROJECT, Settings
 from customer360.warehouse import connect, transaction
 from models.churn.card import churn_card
 from models.churn.evaluate import Evaluation, evaluate
-from models.churn.features import FEATURES, matrix
 from models.churn.predict import explainer, predict
 from models.churn.train import (
     ASSUMED,
@@ -34,14 +33,14 @@ from models.churn.train import (
     WATCHED,
     ChurnModel,
     churned,
-    rows_of,
     train,
     without_history,
 )
 from models.common.card import ModelCard
 from models.common.errors import ModelDataError
+from models.common.features import FEATURES, matrix
 from models.common.metrics import count_in, log_losses, stability
-from models.common.windows import Windows, plan_windows
+from models.common.windows import Windows, plan_windows, rows_of
 
 log = logging.getLogger(__name__)
 

@@ -56,7 +56,7 @@ def uplift(
         control = read_flag(
             frame["treatment"], mapping.fields.treatment, mapping.control_value, "control_value"
         )
-        known &= ((treated == 1) | (control == 1)).to_numpy()
+        known = known & ((treated == 1) | (control == 1)).to_numpy()
     if not known.any():
         raise SourceError(f"{source.name} has no row with both an arm and an outcome")
     notes = [*table.notes]

@@ -1,4 +1,4 @@
-"""What the churn model looks at, and the frame it needs.
+"""What models of purchases look at, and the frame they need.
 
 The features themselves are computed by the SQL macro ``customer_features``; here they are only
 chosen, grouped, and made into numbers.
@@ -58,6 +58,23 @@ REQUIRED: tuple[str, ...] = (
     *(name for name in FEATURES if name not in _DERIVED),
     "known_periods",
 )
+
+
+def informative(values: NDArray[np.float64]) -> list[int]:
+    """Places of the columns that say something; scikit-learn 1.9 stops on one all unknown.
+
+    Raises:
+        ModelDataError: there are none.
+    """
+    places = []
+    for place in range(values.shape[1]):
+        column = values[:, place]
+        finite = column[np.isfinite(column)]
+        if finite.size and (finite.min() != finite.max() or finite.size != column.size):
+            places.append(place)
+    if not places:
+        raise ModelDataError("all features are constant; there is nothing to learn from")
+    return places
 
 
 def matrix(frame: pd.DataFrame) -> NDArray[np.float64]:

@@ -1,0 +1,280 @@
+"""Fitting the candidates for expected orders and spend, and choosing among them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
+
+from models.common.btyd import Basket, BuyTillYouDie, fit_basket, fit_purchases, purchases
+from models.common.errors import ModelDataError
+from models.common.features import informative, matrix
+from models.common.windows import Windows, rows_of
+from models.value.evaluate import TARGETS, compare, shortfall
+
+Floats = NDArray[np.float64]
+RECENCY = "recency"
+LAST_PERIOD = "last period"
+QUARTER = "13-week rate"
+BTYD = "buy till you die"
+BOOSTING = "gradient boosting"
+BLEND = "blend"
+CANDIDATES = (BLEND, BOOSTING, BTYD, QUARTER, LAST_PERIOD, RECENCY)
+LOW, HIGH = 0.1, 0.9
+_INTERVAL_BINS = 20
+
+
+@dataclass(frozen=True)
+class Level:
+    """``exp(constant) * raw ** power``: a candidate's forecast brought to the level that came."""
+
+    power: float = 1.0
+    constant: float = 0.0
+
+    def apply(self, raw: Floats) -> Floats:
+        """Forecast of raw ones."""
+        forecast: Floats = np.exp(self.constant + self.power * np.log(np.maximum(raw, 1e-4)))
+        return forecast
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Quantiles of what came, by the size of the forecast; read off between the points."""
+
+    at: Floats
+    low: Floats
+    high: Floats
+
+    def read(self, forecast: Floats) -> tuple[Floats, Floats]:
+        """10 % and 90 % quantile for each forecast."""
+        scale = np.maximum(forecast / self.at[-1], 1.0)
+        low = np.interp(forecast, self.at, self.low) * scale
+        high = np.interp(forecast, self.at, self.high) * scale
+        return np.minimum(low, forecast), np.maximum(high, forecast)
+
+
+@dataclass(frozen=True)
+class ValueModel:
+    """Expected orders and spend within a horizon.
+
+    Attributes:
+        chosen: target -> candidate.
+        btyd, basket: the fitted processes; ``orders_a_visit`` turns purchase days into orders.
+        levels: target -> candidate -> correction from the calibration window.
+        intervals: target -> quantiles of the chosen candidate, from the same window.
+        choice: figures of all candidates on the choice window.
+    """
+
+    horizon_days: int
+    chosen: dict[str, str]
+    btyd: BuyTillYouDie
+    basket: Basket
+    orders_a_visit: float
+    columns: list[int]
+    boosting: dict[str, HistGradientBoostingRegressor]
+    levels: dict[str, dict[str, Level]]
+    intervals: dict[str, Interval]
+    choice: pd.DataFrame | None
+    seed: int
+
+
+def _rate(frame: pd.DataFrame, prefix: str, horizon_days: int) -> Floats:
+    """The last horizon's sum, from the window that is nearest to it in length."""
+    week = min((1, 2, 4, 8, 13, 26, 52), key=lambda one: abs(one * 7 - horizon_days))
+    values: Floats = frame[f"{prefix}_{week}w"].to_numpy(dtype=np.float64)
+    return np.maximum(values, 0.0) * horizon_days / (week * 7)
+
+
+def raw_forecasts(
+    model: ValueModel, frame: pd.DataFrame, threads: int = 1
+) -> dict[str, dict[str, Floats]]:
+    """target -> candidate -> forecast before the level is corrected (the blend comes after)."""
+    horizon = model.horizon_days
+    visits = model.btyd.expected(purchases(frame), horizon / 7.0) * model.orders_a_visit
+    count = frame["orders_total"].to_numpy(dtype=np.float64)
+    mean = frame["spend_cents_total"].to_numpy(dtype=np.float64) / np.maximum(count, 1.0)
+    basket = model.basket.expected(mean, count)
+    recency = 1.0 / (7.0 + frame["recency_days"].to_numpy(dtype=np.float64))
+    forecasts = {
+        "orders": {
+            BTYD: visits,
+            QUARTER: _quarter(frame, "orders", horizon),
+            LAST_PERIOD: _rate(frame, "orders", horizon),
+            RECENCY: recency,
+        },
+        "spend": {
+            BTYD: visits * basket,
+            QUARTER: _quarter(frame, "spend_cents", horizon),
+            LAST_PERIOD: _rate(frame, "spend_cents", horizon),
+            RECENCY: recency * 1000.0,
+        },
+    }
+    if model.boosting:
+        values = matrix(frame)[:, model.columns]
+        with threadpool_limits(limits=threads):
+            for target, estimator in model.boosting.items():
+                forecasts[target][BOOSTING] = estimator.predict(values)
+    return forecasts
+
+
+def _quarter(frame: pd.DataFrame, prefix: str, horizon_days: int) -> Floats:
+    values: Floats = frame[f"{prefix}_13w"].to_numpy(dtype=np.float64)
+    return np.maximum(values, 0.0) * horizon_days / 91.0
+
+
+def forecasts(
+    model: ValueModel, frame: pd.DataFrame, threads: int = 1
+) -> dict[str, dict[str, Floats]]:
+    """target -> candidate -> forecast at its level, the blend among them."""
+    made: dict[str, dict[str, Floats]] = {}
+    for target, raw in raw_forecasts(model, frame, threads).items():
+        levels = model.levels[target]
+        made[target] = {name: levels[name].apply(values) for name, values in raw.items()}
+        if BOOSTING in raw:
+            made[target][BLEND] = np.sqrt(made[target][BOOSTING] * made[target][BTYD])
+            made[target][BLEND] = levels[BLEND].apply(made[target][BLEND])
+    return made
+
+
+def train(
+    frame: pd.DataFrame,
+    windows: Windows,
+    season: Mapping[date, float],
+    seed: int = 42,
+    threads: int = 1,
+) -> ValueModel:
+    """Fit on the training origins, bring to level on the next window, choose on the one after.
+
+    Args:
+        frame: ``customer_features`` with ``future_orders`` and ``future_spend_cents``.
+        windows: see ``models.common.windows``.
+        season: factor of each origin (see ``models.value.season``), 1 where it is unknown.
+        seed: of samples and boosting.
+        threads: cap on OpenMP threads.
+
+    Raises:
+        ModelDataError: too few customers, or nobody has bought twice.
+    """
+    fit_rows = rows_of(frame, *windows.training)
+    calibration_rows = rows_of(frame, windows.calibration)
+    choice_rows = rows_of(frame, windows.choice)
+    for name, rows in (("calibration", calibration_rows), ("choice", choice_rows)):
+        if len(rows) < 50 or not rows["future_orders"].any():
+            raise ModelDataError(
+                f"{len(rows)} customers with {int(rows['future_orders'].sum())} orders in the "
+                f"{name} window; 50 customers and one order are needed"
+            )
+    base = without_history(rows_of(frame, windows.training[-1]), windows.horizon_days, seed)
+    values = matrix(fit_rows)
+    columns = informative(values)
+    factor = fit_rows["as_of"].map(pd.Series(dict(season))).to_numpy(dtype=np.float64)
+    boosting = {}
+    with threadpool_limits(limits=threads):
+        for target in TARGETS:
+            label = np.maximum(fit_rows[TARGETS[target]].to_numpy(dtype=np.float64), 0.0) / factor
+            boosting[target] = HistGradientBoostingRegressor(
+                loss="poisson",
+                max_iter=150,
+                learning_rate=0.05,
+                max_leaf_nodes=8,
+                min_samples_leaf=min(300, max(20, len(fit_rows) // 100)),
+                l2_regularization=10.0,
+                early_stopping=False,
+                random_state=seed,
+            ).fit(values[:, columns], label)
+    plain = {target: dict.fromkeys(CANDIDATES, Level()) for target in TARGETS}
+    model = ValueModel(
+        **{**base.__dict__, "columns": columns, "boosting": boosting, "levels": plain}
+    )
+    levels: dict[str, dict[str, Level]] = {target: {} for target in TARGETS}
+    raw = raw_forecasts(model, calibration_rows, threads)
+    for target, column in TARGETS.items():
+        label = np.maximum(calibration_rows[column].to_numpy(dtype=np.float64), 0.0)
+        label = label / season[windows.calibration]
+        for name, forecast in raw[target].items():
+            levels[target][name] = fit_level(forecast, label)
+        mixed = np.sqrt(
+            levels[target][BOOSTING].apply(raw[target][BOOSTING])
+            * levels[target][BTYD].apply(raw[target][BTYD])
+        )
+        levels[target][BLEND] = fit_level(mixed, label)
+    model = ValueModel(**{**model.__dict__, "levels": levels})
+    made = forecasts(model, choice_rows, threads)
+    choice = compare(choice_rows, made, season[windows.choice])
+    chosen = {target: shortfall(choice, target).idxmin() for target in TARGETS}
+    calibrated = forecasts(model, calibration_rows, threads)
+    intervals = {
+        target: fit_interval(
+            calibrated[target][str(chosen[target])],
+            calibration_rows[column].to_numpy(dtype=np.float64) / season[windows.calibration],
+        )
+        for target, column in TARGETS.items()
+    }
+    return ValueModel(
+        **{**model.__dict__, "chosen": chosen, "choice": choice, "intervals": intervals}
+    )
+
+
+def without_history(frame: pd.DataFrame, horizon_days: int, seed: int = 42) -> ValueModel:
+    """Buy till you die with gamma-gamma alone: no label is needed, and nothing checks it.
+
+    Raises:
+        ModelDataError: too few customers, or nobody has bought twice.
+    """
+    btyd = fit_purchases(frame, seed)
+    count = frame["orders_total"].to_numpy(dtype=np.float64)
+    mean = frame["spend_cents_total"].to_numpy(dtype=np.float64) / np.maximum(count, 1.0)
+    visits = frame["visits"].to_numpy(dtype=np.float64)
+    return ValueModel(
+        horizon_days=horizon_days,
+        chosen=dict.fromkeys(TARGETS, BTYD),
+        btyd=btyd,
+        basket=fit_basket(mean, count, seed),
+        orders_a_visit=float(count.sum() / visits.sum()),
+        columns=[],
+        boosting={},
+        levels={target: dict.fromkeys(CANDIDATES, Level()) for target in TARGETS},
+        intervals={},
+        choice=None,
+        seed=seed,
+    )
+
+
+def fit_level(raw: Floats, label: Floats) -> Level:
+    """Poisson regression of the label on the logarithm of the forecast (Newton steps)."""
+    logs = np.log(np.maximum(raw, 1e-4))
+    scale = max(float(label.mean()), 1e-9)
+    design = np.column_stack([logs, np.ones_like(logs)])
+    weights = np.array([1.0, np.log(scale) - np.log(np.maximum(raw, 1e-4).mean())])
+    target = label / scale
+    for _ in range(60):
+        mean = np.exp(np.clip(design @ weights, -30, 30)) / scale
+        gradient = design.T @ (mean - target) + 1e-3 * (weights - [1.0, weights[1]])
+        curve = design.T @ (design * mean[:, None]) + 1e-3 * np.eye(2)
+        step = np.clip(np.linalg.solve(curve, gradient), -1.0, 1.0)
+        weights = weights - step
+        if np.abs(step).max() < 1e-9:
+            break
+    # A forecast that falls as the raw one rises would turn the ranking round.
+    if weights[0] <= 0.05:
+        mean_raw = max(float(np.maximum(raw, 1e-4).mean()), 1e-9)
+        return Level(1.0, float(np.log(scale / mean_raw)))
+    return Level(float(weights[0]), float(weights[1]))
+
+
+def fit_interval(forecast: Floats, label: Floats) -> Interval:
+    """Quantiles of what came in groups of equal size by forecast, never falling."""
+    order = np.argsort(forecast, kind="stable")
+    groups = np.array_split(order, min(_INTERVAL_BINS, max(1, len(order) // 25)))
+    at = np.array([forecast[group].mean() for group in groups])
+    low = np.array([np.quantile(label[group], LOW) for group in groups])
+    high = np.array([np.quantile(label[group], HIGH) for group in groups])
+    return Interval(
+        np.maximum.accumulate(np.maximum(at, 1e-9)),
+        np.maximum.accumulate(np.maximum(low, 0.0)),
+        np.maximum.accumulate(high),
+    )

@@ -1,0 +1,132 @@
+"""``customer360 score sentiment``: how people feel, from Chinese and English texts."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from customer360.exceptions import SourceError
+from customer360.scoring.corpora import corpus, general_model
+from customer360.scoring.mapping import (
+    TextMapping,
+    load_mapping,
+    read_flag,
+    read_table,
+    write_scores,
+)
+from customer360.scoring.output import models_may_refuse, report, write_card
+from models.common.tabular import as_numbers
+from models.sentiment.card import labelled_card, unlabelled_card
+from models.sentiment.evaluate import cross_validate, sentiment_metrics
+from models.sentiment.predict import aspect_sentiment, predict
+from models.sentiment.train import (
+    ENOUGH_RATED,
+    GeneralModel,
+    fit_corpus,
+    train,
+    without_overlap,
+)
+
+_WORDS = {"positive": 1.0, "pos": 1.0, "好评": 1.0, "negative": 0.0, "neg": 0.0, "差评": 0.0}
+
+
+@click.command("sentiment")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.option(
+    "--mapping", "mapping_path", required=True, type=click.Path(path_type=Path), help="YAML file."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV or Parquet.")
+@click.option(
+    "--folds", default=5, show_default=True, type=click.IntRange(2, 50), help="With labels only."
+)
+@click.option("--seed", default=42, show_default=True, type=click.IntRange(0))
+@click.option("--json", "as_json", is_flag=True, help="Print figures as one JSON object.")
+def sentiment(
+    source: Path, mapping_path: Path, out: Path, folds: int, seed: int, as_json: bool
+) -> None:
+    """Score texts from -1 (negative) to 1 (positive), and by aspect.
+
+    IN has one row a text (CSV or Parquet). Without labels a general model scores: Chinese from
+    rated shop reviews, English from VADER's rules. With labels (1/0, positive/negative, or
+    stars) the company's own words are learned, and each rated text is scored by a model that
+    has not seen its rating. OUT holds id, sentiment, and delivery, quality, price, service
+    (empty where not mentioned). Nothing is downloaded.
+
+    \b
+    Example (mapping: "fields: {text: review, label: stars}"):
+      customer360 score sentiment reviews.csv --mapping reviews.yml --out sentiment.csv \\
+          --folds 5 --json
+    """
+    mapping = load_mapping(mapping_path, TextMapping)
+    table = read_table(source, mapping)
+    texts = table.frame["text"].astype("string").fillna("").tolist()
+    empty = np.array([not text.strip() for text in texts], dtype=bool)
+    notes = list(table.notes)
+    if empty.all():
+        raise SourceError(f"every text of `{mapping.fields.text}` is empty; check the mapping")
+    if empty.any():
+        notes.append(f"{int(empty.sum())} empty texts are scored 0")
+    figures: dict[str, object]
+    if "label" in table.frame:
+        label = read_rating(table.frame["label"], mapping)
+        rated = np.isfinite(label) & ~empty
+        own = [text for text, is_rated in zip(texts, rated, strict=True) if is_rated]
+        click.echo(f"{len(texts):,} texts, {len(own):,} rated", err=True)
+        with models_may_refuse():
+            general = _general_without(own) if len(own) < ENOUGH_RATED else None
+            evaluation = cross_validate(own, label[rated], folds, seed, general)
+            card = labelled_card(label[rated], evaluation, folds, seed, ENOUGH_RATED)
+            scores = np.zeros(len(texts))
+            scores[rated] = evaluation.sentiment
+            aspects = evaluation.aspects.set_index(np.flatnonzero(rated))
+            rest = np.flatnonzero(~rated)
+            if len(rest):
+                model = train(own, label[rated], seed, general)
+                unrated = [texts[int(row)] for row in rest]
+                scores[rest] = predict(model, unrated)
+                aspects = pd.concat([aspects, aspect_sentiment(model, unrated).set_index(rest)])
+        aspects = aspects.sort_index()
+        figures = {**sentiment_metrics(label[rated], evaluation.sentiment), "folds": folds}
+    else:
+        click.echo(f"{len(texts):,} texts, none rated: the general model scores", err=True)
+        unlabelled = general_model()
+        scores = predict(unlabelled, texts)
+        aspects = aspect_sentiment(unlabelled, texts)
+        card = unlabelled_card(scores, aspects, int(empty.sum()))
+        figures = {"rows": len(texts), "mean_sentiment": float(scores.mean())}
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    result = pd.DataFrame({"id": table.frame["id"], "sentiment": scores})
+    write_scores(result.join(aspects.set_index(result.index)), out)
+    figures |= {"empty": int(empty.sum()), "notes": notes, "out": str(out)}
+    report(card, write_card(card, out), figures, as_json)
+
+
+def read_rating(values: pd.Series, mapping: TextMapping) -> np.ndarray:
+    """Ratings as 1, 0, or NaN: flags and words as they are; of stars the middle is left out.
+
+    Raises:
+        SourceError: ratings that are neither, or a ``label_value`` that does not occur.
+    """
+    words = values.astype("string").str.strip().str.casefold()
+    blank = (words.isna() | (words == "")).to_numpy()
+    if mapping.label_value is None:
+        if words[~blank].isin(_WORDS).all():
+            return words.map(_WORDS).to_numpy(dtype=np.float64, na_value=np.nan)
+        stars = as_numbers(values)
+        known = stars[~blank]
+        if np.isfinite(known).all() and np.unique(known).size > 2:
+            middle = (known.min() + known.max()) / 2.0
+            return np.where(stars == middle, np.nan, np.where(blank, np.nan, stars > middle))
+    flags = read_flag(values, str(mapping.fields.label), mapping.label_value, "label_value")
+    return flags.to_numpy()
+
+
+def _general_without(texts: list[str]) -> GeneralModel:
+    """The general model from a corpus that holds none of these texts, or it would know them."""
+    positive, negative = corpus()
+    kept = [without_overlap(part, texts) for part in (positive, negative)]
+    if sum(map(len, kept)) == len(positive) + len(negative):
+        return general_model()
+    return GeneralModel(fit_corpus(*kept))
