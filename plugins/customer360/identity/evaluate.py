@@ -94,12 +94,12 @@ def evaluate(con: duckdb.DuckDBPyConnection, out: Path, truth: Path) -> dict[str
                 any_value(person_id) AS person_id
             FROM judged GROUP BY ALL
         ),
-        true AS (SELECT person_id, count(*) AS records FROM judged GROUP BY ALL)
+        actual AS (SELECT person_id, count(*) AS records FROM judged GROUP BY ALL)
         SELECT count(*) FILTER (found.records > 1),
-            count(*) FILTER (found.records > 1 AND found.persons = 1 AND found.records = true.records),
-            (SELECT count(*) FILTER (records > 1) FROM true),
+            count(*) FILTER (found.records > 1 AND found.persons = 1 AND found.records = actual.records),
+            (SELECT count(*) FILTER (records > 1) FROM actual),
             max(found.persons), max(found.records), count(*) FILTER (found.persons > 1)
-        FROM found JOIN true USING (person_id)
+        FROM found JOIN actual USING (person_id)
         """
     ).fetchall()[0]
     found_whole, right_whole, true_whole, most_persons, largest, wrong = (int(v) for v in whole)

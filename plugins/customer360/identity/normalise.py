@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import opencc
 import phonenumbers
@@ -20,10 +20,77 @@ CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _SPACE = re.compile(r"\s+")
 
 COMPOUND_SURNAMES = frozenset(
-    "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳 "
-    "公冶 太叔 申屠 公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 子车 亓官 司寇 巫马 公西 颛孙 "
-    "壤驷 公良 漆雕 乐正 宰父 谷梁 拓跋 夹谷 轩辕 令狐 段干 百里 呼延 东郭 南门 羊舌 微生 公户 公玉 "
-    "梁丘 左丘 东门 西门 南荣 第五 贺兰 完颜 纳兰 叶赫 耶律 爱新觉罗".split()
+    [
+        "欧阳",
+        "太史",
+        "端木",
+        "上官",
+        "司马",
+        "东方",
+        "独孤",
+        "南宫",
+        "万俟",
+        "闻人",
+        "夏侯",
+        "诸葛",
+        "尉迟",
+        "公羊",
+        "赫连",
+        "澹台",
+        "皇甫",
+        "宗政",
+        "濮阳",
+        "公冶",
+        "太叔",
+        "申屠",
+        "公孙",
+        "慕容",
+        "仲孙",
+        "钟离",
+        "长孙",
+        "宇文",
+        "司徒",
+        "鲜于",
+        "司空",
+        "闾丘",
+        "子车",
+        "亓官",
+        "司寇",
+        "巫马",
+        "公西",
+        "颛孙",
+        "壤驷",
+        "公良",
+        "漆雕",
+        "乐正",
+        "宰父",
+        "谷梁",
+        "拓跋",
+        "夹谷",
+        "轩辕",
+        "令狐",
+        "段干",
+        "百里",
+        "呼延",
+        "东郭",
+        "南门",
+        "羊舌",
+        "微生",
+        "公户",
+        "公玉",
+        "梁丘",
+        "左丘",
+        "东门",
+        "西门",
+        "南荣",
+        "第五",
+        "贺兰",
+        "完颜",
+        "纳兰",
+        "叶赫",
+        "耶律",
+        "爱新觉罗",
+    ]
 )
 """Chinese family names of more than one character, simplified."""
 
@@ -37,18 +104,141 @@ SURNAME_READINGS = {
 
 _CHINESE_TITLES = re.compile(r"(先生|女士|小姐|太太|老师|经理|总监|主任|医生|师傅|同学)$")
 _LATIN_TITLES = frozenset(
-    "mr mrs ms miss mx dr prof professor sir madam herr frau mme mlle sr sra don dona".split()
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "miss",
+        "mx",
+        "dr",
+        "prof",
+        "professor",
+        "sir",
+        "madam",
+        "herr",
+        "frau",
+        "mme",
+        "mlle",
+        "sr",
+        "sra",
+        "don",
+        "dona",
+    ]
 )
-_LATIN_SUFFIXES = frozenset("jr sr ii iii iv phd md esq".split())
+_LATIN_SUFFIXES = frozenset(["jr", "sr", "ii", "iii", "iv", "phd", "md", "esq"])
 _PARTICLES = frozenset(
-    "van von der den de del della di da dos du la le bin ibn al el ter ten zu".split()
+    [
+        "van",
+        "von",
+        "der",
+        "den",
+        "de",
+        "del",
+        "della",
+        "di",
+        "da",
+        "dos",
+        "du",
+        "la",
+        "le",
+        "bin",
+        "ibn",
+        "al",
+        "el",
+        "ter",
+        "ten",
+        "zu",
+    ]
 )
 PINYIN_SURNAMES = frozenset(
-    "wang li zhang liu chen yang zhao huang zhou wu xu sun hu zhu gao lin he guo ma luo liang "
-    "song zheng xie han tang feng yu dong xiao cheng cao yuan deng fu shen zeng peng lu su jiang "
-    "cai jia ding wei xue ye yan pan du dai xia zhong tian ren fan fang shi yao tan liao zou "
-    "xiong jin hao kong bai cui kang mao qiu qin gu hou shao meng long wan duan qian yin ouyang "
-    "zhuge sima shangguan situ".split()
+    [
+        "wang",
+        "li",
+        "zhang",
+        "liu",
+        "chen",
+        "yang",
+        "zhao",
+        "huang",
+        "zhou",
+        "wu",
+        "xu",
+        "sun",
+        "hu",
+        "zhu",
+        "gao",
+        "lin",
+        "he",
+        "guo",
+        "ma",
+        "luo",
+        "liang",
+        "song",
+        "zheng",
+        "xie",
+        "han",
+        "tang",
+        "feng",
+        "yu",
+        "dong",
+        "xiao",
+        "cheng",
+        "cao",
+        "yuan",
+        "deng",
+        "fu",
+        "shen",
+        "zeng",
+        "peng",
+        "lu",
+        "su",
+        "jiang",
+        "cai",
+        "jia",
+        "ding",
+        "wei",
+        "xue",
+        "ye",
+        "yan",
+        "pan",
+        "du",
+        "dai",
+        "xia",
+        "zhong",
+        "tian",
+        "ren",
+        "fan",
+        "fang",
+        "shi",
+        "yao",
+        "tan",
+        "liao",
+        "zou",
+        "xiong",
+        "jin",
+        "hao",
+        "kong",
+        "bai",
+        "cui",
+        "kang",
+        "mao",
+        "qiu",
+        "qin",
+        "gu",
+        "hou",
+        "shao",
+        "meng",
+        "long",
+        "wan",
+        "duan",
+        "qian",
+        "yin",
+        "ouyang",
+        "zhuge",
+        "sima",
+        "shangguan",
+        "situ",
+    ]
 )
 _SYLLABLE = re.compile(
     r"(?:[zcs]h|[bpmfdtnlgkhjqxrzcsyw])?(?:iang|iong|uang|ang|eng|ing|ong|iao|ian|uai|uan|ai|ei|"
@@ -56,8 +246,36 @@ _SYLLABLE = re.compile(
 )
 
 _NOTHING = frozenset(
-    "null none nil nan n/a na unknown unkown test tester anonymous - -- --- . ? x xx xxx 无 未知 "
-    "匿名 测试 不详 暂无 空 没有 保密".split()
+    [
+        "null",
+        "none",
+        "nil",
+        "nan",
+        "n/a",
+        "na",
+        "unknown",
+        "unkown",
+        "test",
+        "tester",
+        "anonymous",
+        "-",
+        "--",
+        "---",
+        ".",
+        "?",
+        "x",
+        "xx",
+        "xxx",
+        "无",
+        "未知",
+        "匿名",
+        "测试",
+        "不详",
+        "暂无",
+        "空",
+        "没有",
+        "保密",
+    ]
 )
 
 
@@ -79,12 +297,12 @@ def _converter() -> opencc.OpenCC:
     return opencc.OpenCC("t2s")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _simplified(character: str) -> str:
     return _converter().convert(character) if CJK.match(character) else character
 
 
-@lru_cache(maxsize=None)
+@cache
 def _reading(character: str) -> str:
     return "".join(lazy_pinyin(character, style=Style.NORMAL)).replace("ü", "v")
 
@@ -217,7 +435,8 @@ _NAMED_MONTH = re.compile(r"[a-z]{3,9}")
 _MONTHS = {
     name: number
     for number, name in enumerate(
-        "jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+        start=1,
     )
 }
 

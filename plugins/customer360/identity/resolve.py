@@ -17,7 +17,7 @@ from splink import DuckDBAPI, Linker
 from customer360.exceptions import ConfigError
 from customer360.identity import cluster, links
 from customer360.identity.blocking import block
-from customer360.identity.mapping import PersonMapping, literal, reader, read_records
+from customer360.identity.mapping import PersonMapping, literal, read_records, reader
 from customer360.identity.model import FieldModel, field_models, splink_settings, train
 from customer360.identity.prepare import prepare, stop_list
 
