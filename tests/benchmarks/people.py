@@ -11,257 +11,30 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-SURNAMES = [
-    "王",
-    "李",
-    "张",
-    "刘",
-    "陈",
-    "杨",
-    "赵",
-    "黄",
-    "周",
-    "吴",
-    "徐",
-    "孙",
-    "胡",
-    "朱",
-    "高",
-    "林",
-    "何",
-    "郭",
-    "马",
-    "罗",
-    "梁",
-    "宋",
-    "郑",
-    "谢",
-    "韩",
-    "唐",
-    "冯",
-    "于",
-    "董",
-    "萧",
-    "程",
-    "曹",
-    "袁",
-    "邓",
-    "许",
-    "傅",
-    "沈",
-    "曾",
-    "彭",
-    "吕",
-    "苏",
-    "卢",
-    "蒋",
-    "蔡",
-    "贾",
-    "丁",
-    "魏",
-    "薛",
-    "叶",
-    "阎",
-    "余",
-    "潘",
-    "杜",
-    "戴",
-    "夏",
-    "钟",
-    "汪",
-    "田",
-    "任",
-    "姜",
-    "范",
-    "方",
-    "石",
-    "姚",
-    "谭",
-    "廖",
-    "邹",
-    "熊",
-    "金",
-    "陆",
-    "郝",
-    "孔",
-    "白",
-    "崔",
-    "康",
-    "毛",
-    "邱",
-    "秦",
-    "江",
-    "史",
-    "顾",
-    "侯",
-    "邵",
-    "孟",
-    "龙",
-    "万",
-    "段",
-    "雷",
-    "钱",
-    "汤",
-    "尹",
-    "黎",
-    "易",
-    "常",
-    "武",
-    "乔",
-    "贺",
-    "赖",
-    "龚",
-    "文",
-    "欧阳",
-    "上官",
-    "诸葛",
-    "司马",
-]
-GIVEN = [
-    "伟",
-    "芳",
-    "娜",
-    "秀",
-    "英",
-    "敏",
-    "静",
-    "丽",
-    "强",
-    "磊",
-    "军",
-    "洋",
-    "勇",
-    "艳",
-    "杰",
-    "娟",
-    "涛",
-    "明",
-    "超",
-    "兰",
-    "霞",
-    "平",
-    "刚",
-    "桂",
-    "文",
-    "辉",
-    "玲",
-    "建",
-    "国",
-    "华",
-    "建",
-    "红",
-    "梅",
-    "鑫",
-    "宇",
-    "浩",
-    "然",
-    "子",
-    "涵",
-    "梓",
-    "轩",
-    "雨",
-    "欣",
-    "怡",
-    "佳",
-    "琪",
-    "思",
-    "远",
-    "志",
-    "鹏",
-    "飞",
-    "晓",
-    "东",
-    "海",
-    "燕",
-    "雪",
-    "琳",
-    "婷",
-    "倩",
-    "慧",
-    "颖",
-    "博",
-    "俊",
-    "凯",
-    "嘉",
-    "诚",
-    "家",
-    "豪",
-    "天",
-    "佑",
-    "一",
-    "诺",
-    "可",
-    "心",
-    "语",
-    "嫣",
-    "若",
-    "曦",
-    "沐",
-    "辰",
-    "皓",
-    "睿",
-    "泽",
-    "楷",
-    "瑞",
-    "霖",
-    "铭",
-    "森",
-    "淑",
-    "珍",
-    "凤",
-    "春",
-    "秋",
-    "月",
-    "云",
-    "龙",
-    "虎",
-    "德",
-    "福",
-    "祥",
-    "贵",
-    "成",
-    "才",
-    "学",
-    "忠",
-    "孝",
-    "仁",
-    "义",
-]
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+SURNAMES = _words(
+    "王 李 张 刘 陈 杨 赵 黄 周 吴 徐 孙 胡 朱 高 林 何 郭 马 罗 梁 宋 郑 谢 韩 唐 冯 于 "
+    "董 萧 程 曹 袁 邓 许 傅 沈 曾 彭 吕 苏 卢 蒋 蔡 贾 丁 魏 薛 叶 阎 余 潘 杜 戴 夏 钟 "
+    "汪 田 任 姜 范 方 石 姚 谭 廖 邹 熊 金 陆 郝 孔 白 崔 康 毛 邱 秦 江 史 顾 侯 邵 孟 "
+    "龙 万 段 雷 钱 汤 尹 黎 易 常 武 乔 贺 赖 龚 文 欧阳 上官 诸葛 司马"
+)
+GIVEN = _words(
+    "伟 芳 娜 秀 英 敏 静 丽 强 磊 军 洋 勇 艳 杰 娟 涛 明 超 兰 霞 平 刚 桂 文 辉 玲 建 "
+    "国 华 建 红 梅 鑫 宇 浩 然 子 涵 梓 轩 雨 欣 怡 佳 琪 思 远 志 鹏 飞 晓 东 海 燕 雪 "
+    "琳 婷 倩 慧 颖 博 俊 凯 嘉 诚 家 豪 天 佑 一 诺 可 心 语 嫣 若 曦 沐 辰 皓 睿 泽 楷 "
+    "瑞 霖 铭 森 淑 珍 凤 春 秋 月 云 龙 虎 德 福 祥 贵 成 才 学 忠 孝 仁 义"
+)
 HOMOPHONES = dict(zip("伟芳静丽强杰敏明玲佳志晓", "玮方婧莉蔷洁闵鸣铃嘉智小", strict=True))
 TRADITIONAL = str.maketrans("张刘陈杨赵黄吴孙马罗郑谢韩冯伟丽强军华轩诚龙凤云国",
                             "張劉陳楊趙黃吳孫馬羅鄭謝韓馮偉麗強軍華軒誠龍鳳雲國")  # fmt: skip
-CITIES = [
-    "北京",
-    "上海",
-    "广州",
-    "深圳",
-    "杭州",
-    "成都",
-    "武汉",
-    "南京",
-    "西安",
-    "重庆",
-    "苏州",
-    "天津",
-    "长沙",
-    "郑州",
-    "青岛",
-    "宁波",
-]
-STREETS = [
-    "人民路",
-    "中山路",
-    "解放路",
-    "建设路",
-    "和平路",
-    "新华路",
-    "文化路",
-    "朝阳路",
-    "长江路",
-    "黄河路",
-    "北京路",
-    "南京路",
-]
+CITIES = _words("北京 上海 广州 深圳 杭州 成都 武汉 南京 西安 重庆 苏州 天津 长沙 郑州 青岛 宁波")
+STREETS = _words(
+    "人民路 中山路 解放路 建设路 和平路 新华路 文化路 朝阳路 长江路 黄河路 北京路 南京路"
+)
 DUMMIES = ("13800000000", "13888888888", "02112345678")
 
 
@@ -283,17 +56,9 @@ def make_people(records: int, seed: int = 7) -> pa.Table:
     second = np.where(random.random(persons) < 0.25, "", second)
     names = np.char.add(np.char.add(surnames, first), second)
     born = np.datetime64("1945-01-01") + random.integers(0, 365 * 62, persons)
-    phones = (
-        np.char.add(
-            "1",
-            (
-                3_000_000_000
-                + random.permutation(6_900_000_000 // 997)[:persons].astype(np.int64) * 997
-            ).astype(str),
-        )
-        if persons < 6_900_000
-        else None
-    )
+    # 997 is prime to what the digits count, so that numbers look unalike
+    subscribers = 3_000_000_000 + random.permutation(6_900_000)[:persons].astype(np.int64) * 997
+    phones = np.char.add("1", subscribers.astype(str))
     home = random.integers(0, 10**9, households.max() + 1)
     cities = np.array(CITIES)[home[households] % len(CITIES)]
     streets = np.array(STREETS)[home[households] // 16 % len(STREETS)]
@@ -354,7 +119,7 @@ def make_people(records: int, seed: int = 7) -> pa.Table:
         if roll[5] < 0.1:
             city[row] = None
     order = random.permutation(count)
-    table = pa.table(
+    return pa.table(
         {
             "record_id": [f"r{number:07d}" for number in range(count)],
             "person_id": [f"p{who[row]}" for row in order],
@@ -368,7 +133,6 @@ def make_people(records: int, seed: int = 7) -> pa.Table:
             "source": [("shop", "crm", "till")[row % 3] for row in order],
         }
     )
-    return table
 
 
 MAPPING = """fields:

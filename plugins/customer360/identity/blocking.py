@@ -88,7 +88,7 @@ def _parts(columns: list[str]) -> dict[str, str]:
 
 
 def block(con: duckdb.DuckDBPyConnection, columns: list[str], rows: int) -> Blocking:
-    """Make ``persons_blocked``: ``persons`` and a column a key, NULL where a value is too common."""
+    """Make ``persons_blocked``: ``persons`` and a column a key, NULL for too common values."""
     if rows * (rows - 1) / 2 <= COMPARE_ALL:
         con.execute(
             "CREATE OR REPLACE TABLE persons_blocked AS SELECT *, 1 AS block_0 FROM persons"
@@ -106,7 +106,8 @@ def block(con: duckdb.DuckDBPyConnection, columns: list[str], rows: int) -> Bloc
         f"CREATE OR REPLACE TEMP TABLE block_keys AS SELECT record_id, {', '.join(hashed)} "
         "FROM persons"
     )
-    select, names = [], []
+    select: list[str] = []
+    names: list[str] = []
     for number in range(len(keys)):
         largest = _largest_block(con, f"key_{number}", budget)
         if largest < 2:

@@ -38,7 +38,7 @@ def _tell(message: str) -> None:
 
 
 @identity.command(
-    epilog="Example: customer360 identity resolve people.csv --mapping people.yml --out customers.csv"
+    epilog="Example: customer360 identity resolve people.csv --mapping people.yml --out out.csv"
 )
 @click.argument("records", type=_FILE)
 @click.option("--mapping", type=_FILE, required=True, help="YAML: fields -> columns.")

@@ -86,7 +86,7 @@ def evaluate(con: duckdb.DuckDBPyConnection, out: Path, truth: Path) -> dict[str
     generator = np.random.default_rng(42)
     persons = int(counts.sum())
     resampled = generator.multinomial(persons, counts / persons, size=_RESAMPLES)
-    right, found, true = (int(round(value)) for value in sums @ counts)
+    right, found, true = (round(value) for value in sums @ counts)
     whole = con.execute(
         """
         WITH found AS (
@@ -96,7 +96,9 @@ def evaluate(con: duckdb.DuckDBPyConnection, out: Path, truth: Path) -> dict[str
         ),
         actual AS (SELECT person_id, count(*) AS records FROM judged GROUP BY ALL)
         SELECT count(*) FILTER (found.records > 1),
-            count(*) FILTER (found.records > 1 AND found.persons = 1 AND found.records = actual.records),
+            count(*) FILTER (
+                found.records > 1 AND found.persons = 1 AND found.records = actual.records
+            ),
             (SELECT count(*) FILTER (records > 1) FROM actual),
             max(found.persons), max(found.records), count(*) FILTER (found.persons > 1)
         FROM found JOIN actual USING (person_id)

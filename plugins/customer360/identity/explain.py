@@ -131,7 +131,7 @@ def _describe(link: dict[str, Any]) -> list[str]:
     total = sum(reason["weight"] for reason in link["reasons"])
     if not link["rule"] and not link["decided_by_people"]:
         lines.append(
-            f"    sum {total:+.1f} bits; {link['weight']:+.1f} after how rare pairs of one person are, and "
-            "how well relatives in one household would explain it"
+            f"    sum {total:+.1f} bits, {link['weight']:+.1f} after how rare pairs of one person "
+            "are, and how well relatives in one household would explain it"
         )
     return lines

@@ -19,78 +19,19 @@ from pypinyin import Style, lazy_pinyin
 CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _SPACE = re.compile(r"\s+")
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 COMPOUND_SURNAMES = frozenset(
-    [
-        "欧阳",
-        "太史",
-        "端木",
-        "上官",
-        "司马",
-        "东方",
-        "独孤",
-        "南宫",
-        "万俟",
-        "闻人",
-        "夏侯",
-        "诸葛",
-        "尉迟",
-        "公羊",
-        "赫连",
-        "澹台",
-        "皇甫",
-        "宗政",
-        "濮阳",
-        "公冶",
-        "太叔",
-        "申屠",
-        "公孙",
-        "慕容",
-        "仲孙",
-        "钟离",
-        "长孙",
-        "宇文",
-        "司徒",
-        "鲜于",
-        "司空",
-        "闾丘",
-        "子车",
-        "亓官",
-        "司寇",
-        "巫马",
-        "公西",
-        "颛孙",
-        "壤驷",
-        "公良",
-        "漆雕",
-        "乐正",
-        "宰父",
-        "谷梁",
-        "拓跋",
-        "夹谷",
-        "轩辕",
-        "令狐",
-        "段干",
-        "百里",
-        "呼延",
-        "东郭",
-        "南门",
-        "羊舌",
-        "微生",
-        "公户",
-        "公玉",
-        "梁丘",
-        "左丘",
-        "东门",
-        "西门",
-        "南荣",
-        "第五",
-        "贺兰",
-        "完颜",
-        "纳兰",
-        "叶赫",
-        "耶律",
-        "爱新觉罗",
-    ]
+    _words(
+        "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 "
+        "宗政 濮阳 公冶 太叔 申屠 公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 子车 亓官 "
+        "司寇 巫马 公西 颛孙 壤驷 公良 漆雕 乐正 宰父 谷梁 拓跋 夹谷 轩辕 令狐 段干 百里 呼延 "
+        "东郭 南门 羊舌 微生 公户 公玉 梁丘 左丘 东门 西门 南荣 第五 贺兰 完颜 纳兰 叶赫 耶律 "
+        "爱新觉罗"
+    )
 )
 """Chinese family names of more than one character, simplified."""
 
@@ -104,141 +45,23 @@ SURNAME_READINGS = {
 
 _CHINESE_TITLES = re.compile(r"(先生|女士|小姐|太太|老师|经理|总监|主任|医生|师傅|同学)$")
 _LATIN_TITLES = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "miss",
-        "mx",
-        "dr",
-        "prof",
-        "professor",
-        "sir",
-        "madam",
-        "herr",
-        "frau",
-        "mme",
-        "mlle",
-        "sr",
-        "sra",
-        "don",
-        "dona",
-    ]
+    _words("mr mrs ms miss mx dr prof professor sir madam herr frau mme mlle sr sra don dona")
 )
 _LATIN_SUFFIXES = frozenset(["jr", "sr", "ii", "iii", "iv", "phd", "md", "esq"])
 _PARTICLES = frozenset(
-    [
-        "van",
-        "von",
-        "der",
-        "den",
-        "de",
-        "del",
-        "della",
-        "di",
-        "da",
-        "dos",
-        "du",
-        "la",
-        "le",
-        "bin",
-        "ibn",
-        "al",
-        "el",
-        "ter",
-        "ten",
-        "zu",
-    ]
+    _words("van von der den de del della di da dos du la le bin ibn al el ter ten zu")
 )
 PINYIN_SURNAMES = frozenset(
-    [
-        "wang",
-        "li",
-        "zhang",
-        "liu",
-        "chen",
-        "yang",
-        "zhao",
-        "huang",
-        "zhou",
-        "wu",
-        "xu",
-        "sun",
-        "hu",
-        "zhu",
-        "gao",
-        "lin",
-        "he",
-        "guo",
-        "ma",
-        "luo",
-        "liang",
-        "song",
-        "zheng",
-        "xie",
-        "han",
-        "tang",
-        "feng",
-        "yu",
-        "dong",
-        "xiao",
-        "cheng",
-        "cao",
-        "yuan",
-        "deng",
-        "fu",
-        "shen",
-        "zeng",
-        "peng",
-        "lu",
-        "su",
-        "jiang",
-        "cai",
-        "jia",
-        "ding",
-        "wei",
-        "xue",
-        "ye",
-        "yan",
-        "pan",
-        "du",
-        "dai",
-        "xia",
-        "zhong",
-        "tian",
-        "ren",
-        "fan",
-        "fang",
-        "shi",
-        "yao",
-        "tan",
-        "liao",
-        "zou",
-        "xiong",
-        "jin",
-        "hao",
-        "kong",
-        "bai",
-        "cui",
-        "kang",
-        "mao",
-        "qiu",
-        "qin",
-        "gu",
-        "hou",
-        "shao",
-        "meng",
-        "long",
-        "wan",
-        "duan",
-        "qian",
-        "yin",
-        "ouyang",
-        "zhuge",
-        "sima",
-        "shangguan",
-        "situ",
-    ]
+    _words(
+        "wang li zhang liu chen yang zhao huang zhou wu xu sun hu zhu gao lin he guo ma luo "
+        "liang song zheng xie han tang feng yu dong xiao cheng cao yuan deng fu shen zeng "
+        "peng lu su jiang cai jia ding wei xue ye yan pan du dai xia zhong tian ren fan fang "
+        "shi yao tan liao zou xiong jin hao kong bai cui kang mao qiu qin gu hou shao meng "
+        "long wan duan qian yin ouyang zhuge sima shangguan situ"
+    )
+)
+_COMMONEST_SURNAMES = frozenset(
+    _words("wang li zhang liu chen yang zhao huang zhou wu xu sun hu zhu gao lin he guo ma luo")
 )
 _SYLLABLE = re.compile(
     r"(?:[zcs]h|[bpmfdtnlgkhjqxrzcsyw])?(?:iang|iong|uang|ang|eng|ing|ong|iao|ian|uai|uan|ai|ei|"
@@ -246,36 +69,10 @@ _SYLLABLE = re.compile(
 )
 
 _NOTHING = frozenset(
-    [
-        "null",
-        "none",
-        "nil",
-        "nan",
-        "n/a",
-        "na",
-        "unknown",
-        "unkown",
-        "test",
-        "tester",
-        "anonymous",
-        "-",
-        "--",
-        "---",
-        ".",
-        "?",
-        "x",
-        "xx",
-        "xxx",
-        "无",
-        "未知",
-        "匿名",
-        "测试",
-        "不详",
-        "暂无",
-        "空",
-        "没有",
-        "保密",
-    ]
+    _words(
+        "null none nil nan n/a na unknown unkown test tester anonymous - -- --- . ? x xx xxx "
+        "无 未知 匿名 测试 不详 暂无 空 没有 保密"
+    )
 )
 
 
@@ -346,7 +143,8 @@ def split_name(text: str | None) -> tuple[str | None, str | None]:
 
     Chinese: the family name comes first, compound ones are known, 王先生 has only a family
     name. Latin: "Family, Given" by its comma; otherwise the last word and its particles are the
-    family name, unless the words are pinyin that begin with a Chinese family name.
+    family name, unless the words are pinyin that begin with a Chinese family name (where the first and
+    the last word could both be one, the commoner one is).
     """
     folded = fold(text)
     if folded is None:
@@ -364,9 +162,10 @@ def split_name(text: str | None) -> tuple[str | None, str | None]:
         words.pop()
     if len(words) == 1:
         return words[0], None
+    western = words[-1] in _COMMONEST_SURNAMES and words[0] not in _COMMONEST_SURNAMES
     if (
         words[0] in PINYIN_SURNAMES
-        and words[-1] not in PINYIN_SURNAMES
+        and not western
         and all(_SYLLABLE.sub("", word) == "" for word in words[1:])
     ):
         return " ".join(words[1:]), words[0]
@@ -430,12 +229,12 @@ def formal_name(spelt: str | None) -> str | None:
     return _SHORT_FORMS.get(spelt, spelt) if spelt else None
 
 
-_DATE_PARTS = re.compile(r"^(\d{1,4})\D+(\d{1,2})\D+(\d{1,4})\b")
+_DATE_PARTS = re.compile(r"^(\d{1,4})\D+(\d{1,2})\D+(\d{1,4})(?!\d)")
 _NAMED_MONTH = re.compile(r"[a-z]{3,9}")
 _MONTHS = {
     name: number
     for number, name in enumerate(
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+        _words("jan feb mar apr may jun jul aug sep oct nov dec"),
         start=1,
     )
 }

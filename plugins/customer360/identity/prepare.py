@@ -161,10 +161,11 @@ def _assemble(found: dict[str, str], fields: set[str]) -> dict[str, str]:
         known = " AND ".join(f"{text} != ''" for text in digits)
         columns["birthday"] = f"CASE WHEN {known} THEN concat_ws('-', {', '.join(padded)}) END"
     taken = {"given", "family", "given_latin", "family_latin", "given_root", "birthday"}
-    for name, expression in found.items():
-        if name not in taken and not name.startswith("full_"):
-            columns[name] = expression
-    return columns
+    return columns | {
+        name: expression
+        for name, expression in found.items()
+        if name not in taken and not name.startswith("full_")
+    }
 
 
 def _normalise_distinct(

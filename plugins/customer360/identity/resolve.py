@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -18,7 +19,13 @@ from customer360.exceptions import ConfigError
 from customer360.identity import cluster, links
 from customer360.identity.blocking import block
 from customer360.identity.mapping import PersonMapping, literal, read_records, reader
-from customer360.identity.model import FieldModel, field_models, splink_settings, train
+from customer360.identity.model import (
+    FieldModel,
+    Parameters,
+    field_models,
+    splink_settings,
+    train,
+)
 from customer360.identity.prepare import prepare, stop_list
 
 REVIEW = (0.1, 0.9)
@@ -104,7 +111,13 @@ def _link(
     con.execute("DROP TABLE scored")
 
 
-def _constrain(con, path, linker, models, parameters) -> None:  # type: ignore[no-untyped-def]
+def _constrain(
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    linker: Linker,
+    models: list[FieldModel],
+    parameters: Parameters,
+) -> None:
     """Overrule the weights of pairs that people decided (CSV record_a, record_b, kind)."""
     relation, columns = reader(con, path)
     missing = sorted({"record_a", "record_b", "kind"} - set(columns))
@@ -123,8 +136,8 @@ def _constrain(con, path, linker, models, parameters) -> None:  # type: ignore[n
         """
     )
     bad = con.execute(
-        "SELECT count(*) FILTER (kinds > 1), count(*) FILTER (kind NOT IN ('must_link', 'cannot_link')) "
-        "FROM constraints"
+        "SELECT count(*) FILTER (kinds > 1), "
+        "count(*) FILTER (kind NOT IN ('must_link', 'cannot_link')) FROM constraints"
     ).fetchall()[0]
     if any(bad):
         raise ConfigError(
@@ -141,7 +154,7 @@ def _constrain(con, path, linker, models, parameters) -> None:  # type: ignore[n
     )
 
 
-def _pairs(con: duckdb.DuckDBPyConnection, where: str) -> dict[str, np.ndarray]:
+def _pairs(con: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:
     return con.execute(
         f"""
         SELECT left_record.number AS left_number, right_record.number AS right_number,
@@ -154,7 +167,12 @@ def _pairs(con: duckdb.DuckDBPyConnection, where: str) -> dict[str, np.ndarray]:
     ).fetchnumpy()
 
 
-def _join(con, linker, models, parameters) -> None:  # type: ignore[no-untyped-def]
+def _join(
+    con: duckdb.DuckDBPyConnection,
+    linker: Linker,
+    models: list[FieldModel],
+    parameters: Parameters,
+) -> None:
     """Make ``customers`` from ``scored``."""
     con.execute(
         "CREATE OR REPLACE TABLE record_numbers AS SELECT record_id, "
@@ -193,7 +211,8 @@ def _join(con, linker, models, parameters) -> None:  # type: ignore[no-untyped-d
     con.execute(
         """
         CREATE OR REPLACE TABLE customers AS
-        SELECT record_numbers.record_id, 'c-' || left(sha256(first_record.record_id), 16) AS customer_id
+        SELECT record_numbers.record_id,
+            'c-' || left(sha256(first_record.record_id), 16) AS customer_id
         FROM groups_found JOIN record_numbers USING (number)
         JOIN record_numbers AS first_record ON first_record.number = groups_found.first
         ORDER BY record_numbers.record_id
@@ -291,12 +310,14 @@ def write(con: duckdb.DuckDBPyConnection, out: Path) -> dict[str, Path]:
     form = "(FORMAT parquet)" if out.suffix.lower() in {".parquet", ".pq"} else "(HEADER)"
     con.execute(f"COPY (FROM customers ORDER BY record_id) TO {literal(out)} {form}")
     con.execute(
-        f"COPY (FROM links ORDER BY record_l, record_r) TO {literal(files['links'])} (FORMAT parquet)"
+        f"COPY (FROM links ORDER BY record_l, record_r) TO {literal(files['links'])} "
+        "(FORMAT parquet)"
     )
     con.execute(
         "COPY (SELECT record_l AS record_a, record_r AS record_b, round(probability, 4) AS "
         "probability, together AS together_now, '' AS kind FROM links WHERE verdict = 'review' "
-        f"ORDER BY abs(probability - 0.5), record_l, record_r) TO {literal(files['review'])} (HEADER)"
+        "ORDER BY abs(probability - 0.5), record_l, record_r) "
+        f"TO {literal(files['review'])} (HEADER)"
     )
     parameters = con.execute("SELECT parameters FROM model").fetchall()[0][0]
     files["model"].write_text(
