@@ -77,7 +77,8 @@ SCENES = [
     # one person: traditional characters, full width, a homophone, pinyin
     extra("one-1", full_name="欧阳志强", birthday="1983-05-06", phone="13912345003", sex="男"),
     extra("one-2", full_name="歐陽志強", birthday="1983/5/6", phone="+86 139-1234-5003"),
-    extra("one-3", full_name="Ouyang Zhiqiang", birthday="1983-05-06", phone="１３９１２３４５００３"),
+    extra("one-3", full_name="Ouyang Zhiqiang", birthday="1983-05-06",
+          phone="１３９１２３４５００３"),
     # a dummy phone that seven people left at the till
     *(extra(f"dum-{number}", full_name=name, phone="18888888888", birthday=born)
       for number, (name, born) in enumerate(

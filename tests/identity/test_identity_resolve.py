@@ -8,7 +8,6 @@ from click.testing import CliRunner
 
 from customer360.identity.commands import identity
 
-
 FIRST_NAMES = "anna bertil carla david erika felix greta henrik ines jonas klara ludwig"
 LAST_NAMES = "lindqvist okafor moreau petrenko santos tanaka ulrich vargas weber xanthos"
 

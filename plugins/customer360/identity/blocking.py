@@ -15,8 +15,8 @@ import duckdb
 COMPARE_ALL = 1_200_000
 """Pairs up to which everything is compared with everything (about 1,500 records)."""
 
-PAIRS_PER_RECORD = 1.5
-"""Budget of one key; some 25 keys that overlap by half give about 15 pairs a record."""
+PAIRS_PER_RECORD = 0.6
+"""Budget of one key; some 20 to 30 keys, which overlap, give about 8 to 10 pairs a record."""
 
 FEWEST_PAIRS = 100_000
 """Budget of one key in a small table."""

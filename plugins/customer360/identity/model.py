@@ -150,6 +150,19 @@ def _text(column: str) -> FieldModel:
     )
 
 
+def _place(column: str) -> FieldModel:
+    return FieldModel(
+        column,
+        cll.NullLevel(column),
+        (
+            _exact(column, 0.80),
+            Level("a letter or two differ", cll.JaroWinklerLevel(column, 0.88), 0.10),
+            _other(0.10),
+        ),
+        shared=True,
+    )
+
+
 def _same(column: str, m: float, *, shared: bool = False) -> FieldModel:
     return FieldModel(
         column, cll.NullLevel(column), (_exact(column, m), _other(1 - m)), shared=shared
@@ -184,8 +197,8 @@ def field_models(columns: list[str]) -> list[FieldModel]:
         "address": lambda: _text("address"),
         "street": lambda: _text("street"),
         "street_number": lambda: _typed("street_number", 0.85, shared=True),
-        "city": lambda: _text("city"),
-        "region": lambda: _text("region"),
+        "city": lambda: _place("city"),
+        "region": lambda: _place("region"),
         "postcode": lambda: _typed("postcode", 0.85, shared=True),
         "country": lambda: _same("country", 0.95, shared=True),
         "occupation": lambda: _same("occupation", 0.70),
