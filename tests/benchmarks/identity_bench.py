@@ -148,8 +148,8 @@ def main() -> None:
             (folder / "mapping.yml").write_text(mapping, encoding="utf-8")
             with duckdb.connect() as con:
                 con.execute(
-                    f"COPY (SELECT {truth} FROM read_csv('{records}', all_varchar=true, "
-                    f"normalize_names=true)) TO '{folder}/truth.parquet' (FORMAT parquet)"
+                    f"COPY (SELECT {truth} FROM read_csv('{records}', all_varchar=true)) "
+                    f"TO '{folder}/truth.parquet' (FORMAT parquet)"
                 )
             lines += compare(
                 title, records, folder / "mapping.yml", folder / "truth.parquet", who, folder

@@ -12,6 +12,7 @@ import itertools
 import json
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -73,8 +74,10 @@ def goldenmatch(table: pd.DataFrame) -> dict[str, str]:
     """goldenmatch: zero configuration."""
     import goldenmatch as package
 
-    numbers = table.reset_index(drop=True)
-    result = package.dedupe_df(numbers)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "records.csv"
+        table.reset_index(drop=True).to_csv(path, index=False)
+        result = package.dedupe(str(path))
     records = list(table.index)
     pairs = []
     for cluster in result.clusters.values():

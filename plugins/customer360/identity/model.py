@@ -320,8 +320,9 @@ def train(
     if rows < 2:
         return parameters
     codes = _level_codes(models, rows)
-    marginal = _marginals(con, models, codes)
     patterns, counts, share = _patterns(con, models, codes, blocking)
+    every = (patterns, counts) if blocking.complete else _sample_patterns(con, models, codes)
+    marginal = _marginals(con, models, *every)
     return _expectation_maximisation(models, parameters, marginal, patterns, counts / share)
 
 
@@ -355,15 +356,10 @@ def _pattern_counts(
     return patterns, np.asarray(found["pairs"], dtype=np.float64)
 
 
-def _marginals(
-    con: duckdb.DuckDBPyConnection,
-    models: list[FieldModel],
-    codes: Parameters,
-) -> dict[str, Array]:
-    """How often each level occurs among all pairs, from a sample of records picked by hash.
-
-    Exact agreement is counted over the whole table, since it is rare and known exactly.
-    """
+def _sample_patterns(
+    con: duckdb.DuckDBPyConnection, models: list[FieldModel], codes: Parameters
+) -> tuple[NDArray[np.int64], Array]:
+    """Comparison vectors of all pairs of a sample of records, which are picked by hash."""
     con.execute(
         f"CREATE OR REPLACE TABLE persons_sample AS SELECT *, 1 AS block_all "
         f"FROM (SELECT * FROM persons ORDER BY hash(record_id) LIMIT {_SAMPLE}) ORDER BY record_id"
@@ -372,9 +368,22 @@ def _marginals(
     predicted = _linker(
         con, "persons_sample", splink_settings(models, codes, every, frequencies=False)
     ).inference.predict(warning_mode="never")
-    patterns, counts = _pattern_counts(con, models, predicted.physical_name)
+    found = _pattern_counts(con, models, predicted.physical_name)
     predicted.drop_table_from_database_and_remove_from_cache()
     con.execute("DROP TABLE persons_sample")
+    return found
+
+
+def _marginals(
+    con: duckdb.DuckDBPyConnection,
+    models: list[FieldModel],
+    patterns: NDArray[np.int64],
+    counts: Array,
+) -> dict[str, Array]:
+    """How often each level occurs among all pairs.
+
+    Exact agreement is counted over the whole table, since it is rare and known exactly.
+    """
     marginal = {}
     for index, model in enumerate(models):
         known = patterns[:, index] >= 0

@@ -143,8 +143,8 @@ def split_name(text: str | None) -> tuple[str | None, str | None]:
 
     Chinese: the family name comes first, compound ones are known, 王先生 has only a family
     name. Latin: "Family, Given" by its comma; otherwise the last word and its particles are the
-    family name, unless the words are pinyin that begin with a Chinese family name (where the first and
-    the last word could both be one, the commoner one is).
+    family name, unless the words are pinyin that begin with a Chinese family name (where the
+    first and the last word could both be one, the commoner one is).
     """
     folded = fold(text)
     if folded is None:
