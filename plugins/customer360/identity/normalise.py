@@ -85,7 +85,7 @@ def fold(text: str | None) -> str | None:
         return None
     folded = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
     if CJK.search(folded):
-        folded = "".join(_simplified(character) for character in folded)
+        folded = folded.translate(_SIMPLIFIED)
     return None if not folded or folded in _NOTHING else folded
 
 
@@ -94,9 +94,16 @@ def _converter() -> opencc.OpenCC:
     return opencc.OpenCC("t2s")
 
 
-@cache
-def _simplified(character: str) -> str:
-    return _converter().convert(character) if CJK.match(character) else character
+class _Simplified(dict[int, str]):
+    """Character -> simplified character, asked of OpenCC once each."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = _converter().convert(character) if CJK.match(character) else character
+        return self[code]
+
+
+_SIMPLIFIED = _Simplified()
 
 
 @cache
@@ -138,6 +145,7 @@ def name_part(text: str | None) -> str | None:
     return None if not cleaned or cleaned.isdigit() or cleaned in _NOTHING else cleaned
 
 
+@lru_cache(maxsize=4)  # its parts are asked for one after the other
 def split_name(text: str | None) -> tuple[str | None, str | None]:
     """Given and family name of a full name; None where one of them is not said.
 

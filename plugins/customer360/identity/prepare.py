@@ -183,9 +183,13 @@ def _normalise_distinct(
             f"SELECT value FROM distinct_values WHERE NOT ({skip})"
         ).fetchall()
     ]
+    functions = [step.function for step in steps]
+    normal = [[function(value) for function in functions] for value in values]
     data = {"value": pa.array(values, pa.string())}
-    for step in steps:
-        data[step.column] = pa.array([step.function(value) for value in values], pa.string())
+    for step, column in zip(steps, zip(*normal, strict=True), strict=False):
+        data[step.column] = pa.array(column, pa.string())
+    for step in steps[len(data) - 1 :]:  # no values at all
+        data[step.column] = pa.array([], pa.string())
     con.register("normalised_values", pa.table(data))
     con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM normalised_values")
     con.unregister("normalised_values")
