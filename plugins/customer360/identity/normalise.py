@@ -1,0 +1,412 @@
+"""One person, one spelling: values of person records brought to comparable forms.
+
+What belongs here: pure functions of one value (or of a column's distinct values), in any
+script. What does not: SQL, comparing two records (``model``), and throwing away rows. A value
+that cannot be understood becomes None, or is kept in a folded form where equality still says
+something.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache, lru_cache
+
+import opencc
+import phonenumbers
+from pypinyin import Style, lazy_pinyin
+
+CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+_SPACE = re.compile(r"\s+")
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+COMPOUND_SURNAMES = frozenset(
+    _words(
+        "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 "
+        "宗政 濮阳 公冶 太叔 申屠 公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 子车 亓官 "
+        "司寇 巫马 公西 颛孙 壤驷 公良 漆雕 乐正 宰父 谷梁 拓跋 夹谷 轩辕 令狐 段干 百里 呼延 "
+        "东郭 南门 羊舌 微生 公户 公玉 梁丘 左丘 东门 西门 南荣 第五 贺兰 完颜 纳兰 叶赫 耶律 "
+        "爱新觉罗"
+    )
+)
+"""Chinese family names of more than one character, simplified."""
+
+SURNAME_READINGS = {
+    "单": "shan", "仇": "qiu", "曾": "zeng", "解": "xie", "查": "zha", "盖": "ge", "区": "ou",
+    "朴": "piao", "翟": "zhai", "缪": "miao", "任": "ren", "乐": "yue", "员": "yun", "种": "chong",
+    "尉": "wei", "繁": "po", "秘": "bi", "折": "she", "黑": "he", "洗": "xian", "华": "hua",
+    "重": "chong", "召": "shao", "那": "na", "覃": "qin", "谌": "chen", "逄": "pang", "阚": "kan",
+}  # fmt: skip
+"""Family names whose reading differs from the character's common one."""
+
+_CHINESE_TITLES = re.compile(r"(先生|女士|小姐|太太|老师|经理|总监|主任|医生|师傅|同学)$")
+_LATIN_TITLES = frozenset(
+    _words("mr mrs ms miss mx dr prof professor sir madam herr frau mme mlle sr sra don dona")
+)
+_LATIN_SUFFIXES = frozenset(["jr", "sr", "ii", "iii", "iv", "phd", "md", "esq"])
+_PARTICLES = frozenset(
+    _words("van von der den de del della di da dos du la le bin ibn al el ter ten zu")
+)
+PINYIN_SURNAMES = frozenset(
+    _words(
+        "wang li zhang liu chen yang zhao huang zhou wu xu sun hu zhu gao lin he guo ma luo "
+        "liang song zheng xie han tang feng yu dong xiao cheng cao yuan deng fu shen zeng "
+        "peng lu su jiang cai jia ding wei xue ye yan pan du dai xia zhong tian ren fan fang "
+        "shi yao tan liao zou xiong jin hao kong bai cui kang mao qiu qin gu hou shao meng "
+        "long wan duan qian yin ouyang zhuge sima shangguan situ"
+    )
+)
+_COMMONEST_SURNAMES = frozenset(
+    _words("wang li zhang liu chen yang zhao huang zhou wu xu sun hu zhu gao lin he guo ma luo")
+)
+_SYLLABLE = re.compile(
+    r"(?:[zcs]h|[bpmfdtnlgkhjqxrzcsyw])?(?:iang|iong|uang|ang|eng|ing|ong|iao|ian|uai|uan|ai|ei|"
+    r"ao|ou|an|en|in|un|ia|ie|iu|ua|uo|ui|ue|a|o|e|i|u|v|er)"
+)
+
+_NOTHING = frozenset(
+    _words(
+        "null none nil nan n/a na unknown unkown test tester anonymous - -- --- . ? x xx xxx "
+        "无 未知 匿名 测试 不详 暂无 空 没有 保密"
+    )
+)
+
+
+def fold(text: str | None) -> str | None:
+    """Width, case, accents' composition and spaces unified; traditional characters simplified.
+
+    Words that mean "nothing" (null, n/a, 未知, 测试 ...) become None.
+    """
+    if text is None:
+        return None
+    folded = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    if CJK.search(folded):
+        folded = folded.translate(_SIMPLIFIED)
+    return None if not folded or folded in _NOTHING else folded
+
+
+@lru_cache(maxsize=1)
+def _converter() -> opencc.OpenCC:
+    return opencc.OpenCC("t2s")
+
+
+class _Simplified(dict[int, str]):
+    """Character -> simplified character, asked of OpenCC once each."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = _converter().convert(character) if CJK.match(character) else character
+        return self[code]
+
+
+_SIMPLIFIED = _Simplified()
+
+
+@cache
+def _reading(character: str) -> str:
+    return "".join(lazy_pinyin(character, style=Style.NORMAL)).replace("ü", "v")
+
+
+def _strip_accents(text: str) -> str:
+    text = text.replace("ß", "ss").replace("ø", "o").replace("ł", "l").replace("æ", "ae")
+    return "".join(
+        character
+        for character in unicodedata.normalize("NFD", text)
+        if not unicodedata.combining(character)
+    )
+
+
+def latin(text: str | None, *, surname: bool = False) -> str | None:
+    """Letters a-z only: Chinese by its pinyin without tones, Latin without accents and spaces."""
+    if text is None:
+        return None
+    if CJK.search(text):
+        parts = [_reading(character) for character in text]
+        if surname and text not in COMPOUND_SURNAMES and text[0] in SURNAME_READINGS:
+            parts[0] = SURNAME_READINGS[text[0]]
+        text = "".join(parts)
+    return re.sub(r"[^a-z]", "", _strip_accents(text)) or re.sub(r"[\W_]", "", text) or None
+
+
+def name_part(text: str | None) -> str | None:
+    """A given or family name: folded, letters and single spaces only, titles taken off."""
+    folded = fold(text)
+    if folded is None:
+        return None
+    if CJK.search(folded):
+        cleaned = re.sub(r"[^\w]", "", _CHINESE_TITLES.sub("", folded))
+    else:
+        words = re.sub(r"[^\w\s]", " ", folded.replace("'", "").replace("’", "")).split()
+        cleaned = " ".join(word for word in words if word not in _LATIN_TITLES) or " ".join(words)
+    return None if not cleaned or cleaned.isdigit() or cleaned in _NOTHING else cleaned
+
+
+@lru_cache(maxsize=4)  # its parts are asked for one after the other
+def split_name(text: str | None) -> tuple[str | None, str | None]:
+    """Given and family name of a full name; None where one of them is not said.
+
+    Chinese: the family name comes first, compound ones are known, 王先生 has only a family
+    name. Latin: "Family, Given" by its comma; otherwise the last word and its particles are the
+    family name, unless the words are pinyin that begin with a Chinese family name (where the
+    first and the last word could both be one, the commoner one is).
+    """
+    folded = fold(text)
+    if folded is None:
+        return None, None
+    if CJK.search(folded):
+        return _split_chinese(folded)
+    if "," in folded:
+        family, _, given = folded.partition(",")
+        return name_part(given), name_part(family)
+    cleaned = name_part(folded)
+    if cleaned is None:
+        return None, None
+    words = cleaned.split()
+    while len(words) > 2 and words[-1] in _LATIN_SUFFIXES:
+        words.pop()
+    if len(words) == 1:
+        return words[0], None
+    western = words[-1] in _COMMONEST_SURNAMES and words[0] not in _COMMONEST_SURNAMES
+    if (
+        words[0] in PINYIN_SURNAMES
+        and not western
+        and all(_SYLLABLE.sub("", word) == "" for word in words[1:])
+    ):
+        return " ".join(words[1:]), words[0]
+    start = len(words) - 1
+    while start > 1 and words[start - 1] in _PARTICLES:
+        start -= 1
+    return " ".join(words[:start]), " ".join(words[start:])
+
+
+def _split_chinese(folded: str) -> tuple[str | None, str | None]:
+    titled = _CHINESE_TITLES.search(folded) is not None
+    if re.search(r"[·•‧.]", folded):  # a transliterated name: given name first
+        given, _, family = re.sub(r"[·•‧.]", "·", folded).partition("·")
+        return name_part(given), name_part(family.replace("·", ""))
+    name = name_part(folded)
+    if name is None:
+        return None, None
+    length = next((size for size in (4, 2) if name[:size] in COMPOUND_SURNAMES), 1)
+    if titled and len(name) <= length:
+        return None, name
+    if len(name) <= length:
+        return name, None
+    return name[length:], name[:length]
+
+
+_SHORT_FORMS = {
+    short: formal
+    for formal, shorts in {
+        "abigail": "abby gail", "albert": "al bert", "alexander": "alex sasha xander",
+        "andrew": "andy drew", "anthony": "tony", "barbara": "barb babs", "benjamin": "ben benny",
+        "catherine": "kate cathy katie kathy cate kitty katherine kathryn catharine",
+        "charles": "charlie chuck", "christina": "tina chris christy christine",
+        "christopher": "chris topher kit", "cynthia": "cindy", "daniel": "dan danny",
+        "david": "dave davey", "deborah": "deb debbie debra", "donald": "don donny",
+        "dorothy": "dot dotty", "edward": "ed eddie ted ned",
+        "elizabeth": "liz beth betty lisa eliza libby bess lizzie elisabeth",
+        "emily": "em emmy", "frances": "fran", "francis": "frank", "frederick": "fred freddy",
+        "gabriel": "gabe", "gerald": "gerry jerry", "gregory": "greg", "harold": "harry hal",
+        "henry": "hank", "isabella": "bella izzy isabel", "jacob": "jake",
+        "james": "jim jimmy jamie", "janet": "jan", "jennifer": "jen jenny jenn",
+        "jessica": "jess jessie", "john": "jack johnny jon", "jonathan": "jon",
+        "joseph": "joe joey", "joshua": "josh", "judith": "judy", "kenneth": "ken kenny",
+        "kimberly": "kim", "lawrence": "larry", "leonard": "len lenny", "margaret":
+        "meg maggie peggy marge", "matthew": "matt", "michael": "mike mick mickey",
+        "nathaniel": "nate nathan", "nicholas": "nick nicky", "pamela": "pam",
+        "patricia": "pat patty trish", "patrick": "paddy", "peter": "pete",
+        "philip": "phil phillip", "raymond": "ray", "rebecca": "becky",
+        "richard": "rich rick dick ricky richie", "robert": "bob rob bobby robbie bert",
+        "ronald": "ron ronny", "samantha": "sam", "samuel": "sam sammy", "stephanie": "steph",
+        "stephen": "steve steven stevie", "susan": "sue susie suzanne", "theodore": "ted theo",
+        "thomas": "tom tommy", "timothy": "tim", "victoria": "vicky tori",
+        "vincent": "vince", "virginia": "ginny", "walter": "walt",
+        "william": "bill will billy willy liam", "zachary": "zach zack",
+    }.items()
+    for short in shorts.split()
+}  # fmt: skip
+
+
+def formal_name(spelt: str | None) -> str | None:
+    """The formal name of an English short form (bob -> robert), other names as they are."""
+    return _SHORT_FORMS.get(spelt, spelt) if spelt else None
+
+
+_DATE_PARTS = re.compile(r"^(\d{1,4})\D+(\d{1,2})\D+(\d{1,4})(?!\d)")
+_NAMED_MONTH = re.compile(r"[a-z]{3,9}")
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        _words("jan feb mar apr may jun jul aug sep oct nov dec"),
+        start=1,
+    )
+}
+
+
+def _is_year(digits: str) -> bool:
+    return digits[:2] in {"18", "19", "20"}
+
+
+def date_parts(text: str) -> tuple[str, str, str] | None:
+    """Three runs of digits in the order they are written; a named month becomes its number."""
+    folded = unicodedata.normalize("NFKC", text).casefold().strip()
+    if re.fullmatch(r"\d{8}", folded):
+        if not _is_year(folded[:4]) and _is_year(folded[4:]):
+            return folded[:2], folded[2:4], folded[4:]
+        return folded[:4], folded[4:6], folded[6:]
+    named = _NAMED_MONTH.search(folded)
+    if named and named.group()[:3] in _MONTHS:
+        number = f"-{_MONTHS[named.group()[:3]]}-"
+        rest = folded.replace(named.group(), number, 1)
+        if rest.startswith("-"):  # March 5, 1980: month first
+            month, day_year = rest[1:].split("-", 1)
+            digits = re.findall(r"\d+", day_year)
+            return (digits[0], month, digits[1]) if len(digits) >= 2 else None
+        folded = rest
+    match = _DATE_PARTS.match(folded)
+    return (match[1], match[2], match[3]) if match else None
+
+
+def date_order(values: Iterable[str]) -> str:
+    """``ymd``, ``dmy`` or ``mdy``: the order of day and month that most values prove."""
+    day_first = month_first = 0
+    for value in values:
+        parts = date_parts(value)
+        if parts is None or len(parts[0]) == 4:
+            continue
+        day_first += 12 < int(parts[0]) <= 31
+        month_first += 12 < int(parts[1]) <= 31
+    return "mdy" if month_first > day_first else "dmy"
+
+
+def birthday(text: str | None, *, form: str | None = None, order: str = "dmy") -> str | None:
+    """``YYYY-MM-DD``; a mistyped day such as 1996-13-72 is kept, since it still compares.
+
+    Args:
+        text: the value.
+        form: strptime format, when it is known; values that do not fit it are read without.
+        order: order of day and month where the year comes last (from ``date_order``).
+    """
+    if text is None:
+        return None
+    if form is not None:
+        try:
+            return datetime.strptime(text.strip(), form).strftime("%Y-%m-%d")  # noqa: DTZ007
+        except ValueError:
+            pass
+    parts = date_parts(text)
+    if parts is None:
+        return None
+    first, second, third = parts
+    if len(first) == 4:
+        year, month, day = first, second, third
+    elif order == "mdy":
+        month, day, year = first, second, third
+    else:
+        day, month, year = first, second, third
+    if len(year) == 2:
+        # two digits: nobody is born in the future, so 30 and more mean the last century
+        year = ("19" if int(year) >= 30 else "20") + year
+    if len(year) != 4 or len(day) > 2:
+        return None
+    return f"{year}-{int(month):02d}-{int(day):02d}"
+
+
+_CHINESE_MOBILE = re.compile(r"^(?:\+?86|0086)?(1[3-9]\d{9})$")
+
+
+def phone(text: str | None, region: str = "CN") -> str | None:
+    """E.164 where the number is possible in ``region``, else its digits; None under 5 digits."""
+    if text is None:
+        return None
+    folded = unicodedata.normalize("NFKC", text).strip()
+    digits = re.sub(r"[^\d+]", "", folded)
+    mobile = _CHINESE_MOBILE.match(digits) if region == "CN" else None
+    if mobile:
+        return f"+86{mobile[1]}"
+    if len(digits.lstrip("+")) < 5:
+        return None
+    try:
+        number = phonenumbers.parse("+" + digits[2:] if digits.startswith("00") else folded, region)
+    except phonenumbers.NumberParseException:
+        return digits.lstrip("+")
+    if not phonenumbers.is_possible_number(number):
+        return digits.lstrip("+")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def email(text: str | None) -> str | None:
+    """Lower case, without tag (``a+shop@``) and, at Gmail, without dots; None without ``@``."""
+    if text is None:
+        return None
+    folded = unicodedata.normalize("NFKC", text).casefold().strip().removeprefix("mailto:")
+    user, at, domain = folded.replace(" ", "").rpartition("@")
+    if not at or not user or "." not in domain:
+        return None
+    user = user.partition("+")[0] or user
+    if domain in {"gmail.com", "googlemail.com"}:
+        user, domain = user.replace(".", ""), "gmail.com"
+    return f"{user}@{domain}"
+
+
+def identifier(text: str | None) -> str | None:
+    """Letters and digits in upper case; None for words that mean nothing, or one repeated sign."""
+    folded = fold(text)
+    if folded is None:
+        return None
+    cleaned = re.sub(r"[\W_]", "", folded).upper()
+    return None if len(set(cleaned)) < 2 else cleaned
+
+
+def identifier_or_digit(text: str | None) -> str | None:
+    """As ``identifier``, but a single repeated sign is a value: house number 7, postcode 2222."""
+    folded = fold(text)
+    return (re.sub(r"[\W_]", "", folded).upper() or None) if folded else None
+
+
+_SEXES = {
+    **dict.fromkeys(("m", "male", "man", "男", "男性", "先生", "1", "herr", "mr"), "m"),
+    **dict.fromkeys(("f", "female", "woman", "w", "女", "女性", "女士", "2", "frau", "ms"), "f"),
+}
+
+
+def sex(text: str | None) -> str | None:
+    """``m``, ``f``, or None."""
+    return _SEXES.get(fold(text) or "")
+
+
+_STREET_WORDS = {
+    "street": "st", "str": "st", "strasse": "st", "road": "rd", "avenue": "ave", "av": "ave",
+    "drive": "dr", "lane": "ln", "court": "ct", "crescent": "cr", "cres": "cr", "place": "pl",
+    "boulevard": "blvd", "highway": "hwy", "square": "sq", "terrace": "tce", "parade": "pde",
+    "circuit": "cct", "close": "cl", "apartment": "apt", "unit": "apt", "flat": "apt",
+    "suite": "apt", "north": "n", "south": "s", "east": "e", "west": "w", "saint": "st",
+    "mount": "mt", "fort": "ft", "number": "no", "nr": "no",
+}  # fmt: skip
+
+
+def address(text: str | None) -> str | None:
+    """Words in their short forms without punctuation; Chinese without spaces."""
+    folded = fold(text)
+    if folded is None:
+        return None
+    if CJK.search(folded):
+        joined = re.sub(r"[\W_]", "", folded)
+        return re.sub(r"[幢栋]", "号楼", joined).replace("单元", "-").replace("房", "室") or None
+    words = re.sub(r"[\W_]+", " ", _strip_accents(folded)).split()
+    return " ".join(_STREET_WORDS.get(word, word) for word in words) or None
+
+
+def place(text: str | None) -> str | None:
+    """A city or region: as an address, Chinese without 省, 市, 自治区 at its end."""
+    cleaned = address(text)
+    if cleaned and CJK.search(cleaned) and len(cleaned) > 2:
+        cleaned = re.sub(
+            r"(维吾尔自治区|壮族自治区|回族自治区|自治区|特别行政区|省|市)$", "", cleaned
+        )
+    return cleaned

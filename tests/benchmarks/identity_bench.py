@@ -1,0 +1,172 @@
+"""Identity resolution beside its reference and its peers: one table, one run.
+
+What belongs here: which sets, who resolves them, the table. What does not: resolution,
+and the peers (``identity_peers.py``, in an environment of its own).
+
+    python tests/benchmarks/identity_bench.py [--data FOLDER] [--peers PYTHON] [--million]
+
+Public sets are read from --data (or CUSTOMER360_BENCH_DATA, or ../shared/data); one that is
+absent is said to be and left out. No labels are used but by the evaluation.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import duckdb
+from people import write_people
+
+from customer360.identity.evaluate import evaluate
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+
+FEBRL = """fields: {record_id: rec_id, given_name: given_name, family_name: surname,
+  street_number: street_number, street: address_1, address: address_2, city: suburb,
+  postcode: postcode, region: state, birthday: date_of_birth%s}
+date_format: "%%Y%%m%%d"
+"""
+WITH_ID = FEBRL % ", national_id: soc_sec_id"
+WITHOUT_ID = FEBRL % ""
+RLDATA = """fields: {record_id: unique_id, given_name: fname_c1, family_name: lname_c1,
+  birth_year: by, birth_month: bm, birth_day: bd}
+"""
+FAKE = """fields: {record_id: unique_id, given_name: first_name, family_name: surname,
+  birthday: dob, city: city, email: email}
+"""
+FEBRL_TRUTH = "trim(rec_id) AS record_id, regexp_extract(rec_id, 'rec-(\\d+)-', 1) AS person_id"
+CLUSTER_TRUTH = "unique_id AS record_id, cluster AS person_id"
+SETS = {
+    "febrl1": ("febrl1.csv", WITH_ID, FEBRL_TRUTH),
+    "febrl2": ("febrl2.csv", WITH_ID, FEBRL_TRUTH),
+    "febrl3": ("febrl3.csv", WITH_ID, FEBRL_TRUTH),
+    "febrl3 without soc_sec_id": ("febrl3.csv", WITHOUT_ID, FEBRL_TRUTH),
+    "rldata500": ("rldata500.csv", RLDATA, CLUSTER_TRUTH),
+    "fake_1000": ("fake_1000.csv", FAKE, CLUSTER_TRUTH),
+}
+
+
+def commands(peers: str | None) -> dict[str, list[str]]:
+    """Who resolves: name -> the command without its files."""
+    own = [sys.executable, "-m", "customer360.cli", "identity", "resolve"]
+    found = {"customer360": own, "Splink": [sys.executable, str(HERE / "splink_reference.py")]}
+    if peers:
+        for peer in ("goldenmatch", "ecm"):
+            found[peer] = [peers, str(HERE / "identity_peers.py"), peer]
+    return found
+
+
+def run(command: list[str], records: Path, mapping: Path, out: Path) -> tuple[float, int, str]:
+    """Seconds, peak MiB and "" of a resolution in a process of its own, or 0, 0 and its error."""
+    probe = (
+        "import resource, subprocess, sys, time; start = time.perf_counter(); "
+        "code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL); "
+        "usage = resource.getrusage(resource.RUSAGE_CHILDREN); "
+        "print(time.perf_counter() - start, usage.ru_maxrss // 1024); sys.exit(code)"
+    )
+    measured = [sys.executable, "-c", probe]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "CUSTOMER360_THREADS": "2"}
+    files = [str(records), "--mapping", str(mapping), "--out", str(out)]
+    try:
+        done = subprocess.run(
+            [*measured, *command, *files],
+            capture_output=True, text=True, env=environment, timeout=1200, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return 0.0, 0, "more than 20 minutes"
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        return 0.0, 0, lines[-1][:60]
+    seconds, peak = done.stdout.split()[-2:]
+    return float(seconds), int(peak), ""
+
+
+def compare(name: str, records: Path, mapping: Path, truth: Path, who: dict, folder: Path) -> list:
+    """One line a resolver."""
+    lines = []
+    for resolver, command in who.items():
+        out = folder / f"{resolver}.csv"
+        seconds, peak, error = run(command, records, mapping, out)
+        line = {"set": name, "by": resolver, "seconds": round(seconds, 1), "peak_mib": peak}
+        if error:
+            line["error"] = error
+        else:
+            with duckdb.connect(config={"threads": 2}) as con:
+                found = evaluate(con, out, truth)
+            line |= found["pairwise"] | {"biggest": found["biggest_wrong_merge_persons"]}
+        show(line)
+        lines.append(line)
+    return lines
+
+
+def show(line: dict) -> None:
+    """Print one line of the table."""
+    start = f"{line['set']:26} {line['by']:12}"
+    if "error" in line:
+        print(f"{start} {line['error']}", flush=True)
+        return
+    print(
+        f"{start} {line['precision']:9.4f} {line['recall']:7.4f} {line['f1']:7.4f} "
+        f"({line['f1_low']:.4f}-{line['f1_high']:.4f}) {line['wrong_pairs']:6} "
+        f"{line['missed_pairs']:6} {line['biggest']:7} {line['seconds']:8.1f} "
+        f"{line['peak_mib']:6}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = os.environ.get("CUSTOMER360_BENCH_DATA", PROJECT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=Path(default))
+    parser.add_argument("--peers", help="Python of an environment with requirements-bench.txt")
+    parser.add_argument("--million", action="store_true", help="also 1,000,000 made-up records")
+    parser.add_argument("--only", nargs="*", help="names of sets")
+    parser.add_argument("--json", type=Path, help="also write the lines here")
+    options = parser.parse_args()
+    who = commands(options.peers)
+    if not options.peers:
+        print("peers are left out: name an environment with --peers")
+    print(
+        f"{'set':26} {'by':12} precision  recall      F1 (95 % interval)   wrong missed  "
+        "biggest  seconds    MiB"
+    )
+    lines = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for title, (file, mapping, truth) in SETS.items():
+            if options.only is not None and title not in options.only:
+                continue
+            records = options.data / file
+            if not records.is_file():
+                print(f"{title:26} absent: {file} is not in the data folder")
+                continue
+            (folder / "mapping.yml").write_text(mapping, encoding="utf-8")
+            with duckdb.connect() as con:
+                con.execute(
+                    f"COPY (SELECT {truth} FROM read_csv('{records}', all_varchar=true)) "
+                    f"TO '{folder}/truth.parquet' (FORMAT parquet)"
+                )
+            lines += compare(
+                title, records, folder / "mapping.yml", folder / "truth.parquet", who, folder
+            )
+        made = {"made-up Chinese 20,000": 20_000}
+        if options.million:
+            made["made-up Chinese 1,000,000"] = 1_000_000
+        for title, count in made.items():
+            if options.only is not None and title not in options.only:
+                continue
+            records, truth_file, mapping_file = write_people(folder, count, seed=11)
+            # peers are not made for a million records
+            few = {key: who[key] for key in ("customer360", "Splink")} if count > 50_000 else who
+            lines += compare(title, records, mapping_file, truth_file, few, folder)
+    if options.json:
+        options.json.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+import json
+import random
+from collections import defaultdict
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from customer360.identity.commands import identity
+
+FIRST_NAMES = "anna bertil carla david erika felix greta henrik ines jonas klara ludwig"
+LAST_NAMES = "lindqvist okafor moreau petrenko santos tanaka ulrich vargas weber xanthos"
+
+
+def pairs_of(found: dict[str, str]) -> set[tuple[str, str]]:
+    groups = defaultdict(list)
+    for record, customer in sorted(found.items()):
+        groups[customer].append(record)
+    return {(a, b) for group in groups.values() for a in group for b in group if a < b}
+
+
+def test_made_up_people_are_found_again(rows, resolved):
+    truth = pairs_of({row["record_id"]: row["person_id"] for row in rows})
+    found = pairs_of(resolved)
+    scenes = {("one-1", "one-2"), ("one-1", "one-3"), ("one-2", "one-3")}
+    truth |= scenes
+    assert len(found & truth) / len(found) > 0.97
+    assert len(found & truth) / len(truth) > 0.93
+
+
+def test_one_name_in_four_writings_is_one_person(resolved):
+    assert resolved["one-1"] == resolved["one-2"] == resolved["one-3"]
+
+
+def test_a_family_on_one_phone_stays_three_people(resolved):
+    assert len({resolved[f"fam-{number}"] for number in (1, 2, 3)}) == 3
+
+
+def test_a_recycled_phone_does_not_join_its_owners(resolved):
+    assert resolved["rec-1"] != resolved["rec-2"]
+
+
+def test_a_dummy_phone_is_learnt_and_joins_nobody(resolved, folder):
+    assert len({resolved[f"dum-{number}"] for number in range(7)}) == 7
+    with duckdb.connect() as con:
+        used = con.execute(
+            f"SELECT count(*) FROM '{folder}/out.links.parquet' WHERE record_l LIKE 'dum-%' "
+            "AND record_r LIKE 'dum-%' AND rule IS NOT NULL"
+        ).fetchall()
+    assert used == [(0,)]
+
+
+def test_the_order_of_rows_and_columns_changes_nothing(tmp_path, rows, resolved, resolver):
+    shuffled = [dict(random.Random(5).sample(list(row.items()), len(row))) for row in rows]
+    random.Random(6).shuffle(shuffled)
+    assert resolver(tmp_path, shuffled) == resolved
+
+
+def test_people_overrule_the_model_both_ways(tmp_path, rows, resolver, resolved):
+    assert resolved["one-1"] == resolved["one-2"]
+    assert resolved["rec-1"] != resolved["rec-2"]
+    decided = [("one-2", "one-1", "cannot_link"), ("rec-1", "rec-2", "must_link")]
+    found = resolver(tmp_path, rows, constraints=decided)
+    assert found["one-1"] != found["one-2"]
+    assert found["rec-1"] == found["rec-2"]
+
+
+def test_identifiers_alone_are_enough(tmp_path, resolver):
+    rows = [
+        {"record_id": "a", "unionid": "u1", "phone": ""},
+        {"record_id": "b", "unionid": "u1", "phone": "13912345678"},
+        {"record_id": "c", "unionid": "", "phone": "+8613912345678"},
+        {"record_id": "d", "unionid": "u2", "phone": "13700000001"},
+    ]
+    found = resolver(tmp_path, rows)
+    assert found["a"] == found["b"]
+    assert found["d"] not in {found["a"], found["b"], found["c"]}
+
+
+def test_latin_records_with_swapped_and_mistyped_fields(tmp_path, resolver):
+    first = FIRST_NAMES.split()
+    last = LAST_NAMES.split()
+    rows = [
+        {"record_id": f"p{one}{other}", "given_name": given, "family_name": family,
+         "birthday": f"19{50 + 3 * one}-{other + 1:02d}-{(7 * one + other) % 28 + 1:02d}"}
+        for one, given in enumerate(first) for other, family in enumerate(last)
+    ]  # fmt: skip
+    rows += [
+        {**rows[17], "record_id": "swap", "given_name": rows[17]["family_name"],
+         "family_name": rows[17]["given_name"]},
+        {**rows[45], "record_id": "typo", "family_name": rows[45]["family_name"][:-1] + "s"},
+        {**rows[88], "record_id": "copy"},
+    ]  # fmt: skip
+    found = resolver(tmp_path, rows)
+    assert pairs_of(found) == {("p17", "swap"), ("p45", "typo"), ("copy", "p88")}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_tiny_tables_do_not_fail(tmp_path, resolver, count):
+    rows = [{"record_id": str(number), "full_name": "王芳"} for number in range(count)]
+    assert len(resolver(tmp_path, rows)) == count
+
+
+def test_a_table_without_any_value_links_nobody(tmp_path, resolver):
+    rows = [{"record_id": str(number), "full_name": "", "phone": "n/a"} for number in range(4)]
+    assert len(set(resolver(tmp_path, rows).values())) == 4
+
+
+def test_commands_resolve_evaluate_and_explain(tmp_path, folder, resolved, rows):
+    truth = tmp_path / "truth.csv"
+    truth.write_text(
+        "record_id,person_id\n" + "".join(f"{r['record_id']},{r['person_id']}\n" for r in rows)
+    )
+    run = CliRunner().invoke
+    evaluated = run(
+        identity, ["evaluate", str(folder / "out.csv"), "--truth", str(truth), "--json"]
+    )
+    pairs = json.loads(evaluated.stdout)["pairwise"]
+    assert pairs["f1_low"] <= pairs["f1"] <= pairs["f1_high"]
+    told = run(identity, ["explain", "one-1", "one-3", "--in", str(folder / "out.csv")]).output
+    assert "one customer" in told
+    assert "sounds the same" in told
+    refused = run(identity, ["explain", "rec-1", "rec-2", "--in", str(folder / "out.csv")]).output
+    assert "two customers" in refused
+    for name in ("欧阳", "贺明远", "139"):
+        assert name not in told + refused
