@@ -31,3 +31,7 @@ class BusyError(Customer360Error):
 
 class ModelError(Customer360Error):
     """A model cannot be trained, or its file is not what the registry says."""
+
+
+class DemoError(Customer360Error):
+    """The demo company cannot be made, moved on or removed as asked."""
