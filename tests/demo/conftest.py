@@ -1,13 +1,21 @@
 """A tiny hand-made world of the shape that the generator makes, for tests of the systems."""
 
+import contextlib
 import json
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
+import psutil
 import pytest
 
+from customer360.demo.systems import company
 from customer360.demo.systems.layout import Layout
 
 START, LAST = 59, 80
@@ -207,6 +215,92 @@ def write_tiny_world(path: Path, truth: Path, *, size: str, seed: int, progress:
             )
     with duckdb.connect(str(truth)) as connection:
         connection.execute(f"create table persons as select {seed} + i as id from range(9) r(i)")
+
+
+CHILD = """
+    import importlib.util, pathlib, sys
+    import customer360.demo.world as world
+    from customer360.demo.systems import company
+    from customer360.demo.systems.layout import Layout
+    spec = importlib.util.spec_from_file_location("tiny", sys.argv[1])
+    tiny = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tiny)
+    world.generate = tiny.write_tiny_world
+    def tell(text):
+        print(text, flush=True)
+        if text.startswith(sys.argv[4]):
+            input()
+    layout = Layout(pathlib.Path(sys.argv[2]))
+    if sys.argv[5] == "start":
+        company.start(layout, size="small", seed=1, port=int(sys.argv[3]), report=tell)
+    else:
+        company.advance(layout, 7, tell)
+"""
+
+
+def run_and_kill(layout: Layout, port: int, moment: str, command: str) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CHILD), __file__, str(layout.root), str(port),
+         moment, command],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.startswith(moment):
+            break
+    else:
+        pytest.fail(f"the command ended before {moment!r}")
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+
+@pytest.fixture(scope="session")
+def kill_at() -> Callable[[Layout, int, str, str], None]:
+    """Run ``start`` or an ``advance`` of 7 days, and SIGKILL it when it reports a moment."""
+    return run_and_kill
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free now."""
+    return find_port()
+
+
+def find_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def processes() -> Callable[[Layout], list[str]]:
+    """Command lines of the processes that work for a demo."""
+
+    def find(layout: Layout) -> list[str]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                command = " ".join(process.cmdline())
+                if str(layout.root) in command and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(command)
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def living(processes: Callable[[Layout], list[str]]) -> Iterator[Layout]:
+    """A started demo of the tiny world that the tests of a module share."""
+    import customer360.demo.world as world_package
+
+    with tempfile.TemporaryDirectory(prefix="c360-") as folder:
+        layout = Layout(Path(folder) / "systems")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world_package, "generate", write_tiny_world, raising=False)
+            company.start(layout, size="small", seed=1, port=find_port(), report=print)
+        yield layout
+        company.reset(layout)
+        assert processes(layout) == []
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ done twice, so that the next command finishes what a kill cut off.
 import contextlib
 import errno
 import hashlib
+import http.client
 import json
 import shutil
 import socket
@@ -25,7 +26,6 @@ from typing import Any
 from urllib.parse import quote as percent
 
 import duckdb
-import httpx
 import psutil
 import psycopg
 
@@ -438,11 +438,14 @@ def stop_web(layout: Layout) -> None:
 
 def answers(layout: Layout, port: int) -> bool:
     """Whether this demo's own server answers on the port."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/health", timeout=2, trust_env=False)
-        return bool(answer.json()["demo"] == str(layout.root))
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        connection.request("GET", "/health")
+        return bool(json.load(connection.getresponse())["demo"] == str(layout.root))
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return False
+    finally:
+        connection.close()
 
 
 def need_port(port: int) -> None:

@@ -393,7 +393,14 @@ def main() -> None:
     layout, port = Layout(Path(sys.argv[1])), int(sys.argv[2])
     # uvicorn's types want its own ASGI protocol classes; ours is a plain ASGI callable.
     app: Any = make_app(layout)
-    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="warning")
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
 
 
 if __name__ == "__main__":
