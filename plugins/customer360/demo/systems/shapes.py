@@ -51,7 +51,8 @@ def json_object(members: list[tuple[str, str]], *, keep_nulls: bool = False) -> 
         shown = f"coalesce({value}, 'null')" if keep_nulls else value
         # concat() skips NULL: the whole member goes when its value is missing.
         parts.append(f"{literal(f',{chr(34)}{key}{chr(34)}:')} || {shown}")
-    return "'{' || substr(concat(" + ", ".join(parts) + "), 2) || '}'"
+    # ltrim() looks at the first bytes alone; substr() would count the characters of each text.
+    return "'{' || ltrim(concat(" + ", ".join(parts) + "), ',') || '}'"
 
 
 def json_line(table: Table, columns: list[Column]) -> str:
@@ -81,7 +82,7 @@ def sensors_members(columns: list[Column]) -> list[tuple[str, str]]:
     with_app = (
         f"case when {app} is null then coalesce({properties}, '{{}}') "
         f"when coalesce({properties}, '{{}}') = '{{}}' then '{{\"$app_id\":' || {app} || '}}' "
-        f"else '{{\"$app_id\":' || {app} || ',' || substr({properties}, 2) end"
+        f"else '{{\"$app_id\":' || {app} || ',' || ltrim({properties}, '{{') end"
     )
     members += list(values.items())
     return [
