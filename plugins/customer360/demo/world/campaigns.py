@@ -54,7 +54,7 @@ def make_campaign_tool(engine: Engine) -> None:
                     then wechat.openid_account end as openid,
                case when u(rec, 'has_member') < .2 then member.member_no end as member_no,
                case when u(rec, 'has_city') < .7 then city end as city,
-               utc_at(contact.day, second) as created_at, utc_at(contact.day, second) as updated_at,
+               utc_at(contact.day, contact.second) as created_at, utc_at(contact.day, contact.second) as updated_at,
                seen(contact.day) as _from_day, null::int as _to_day
         from latent.contact_recs as contact
         join {spelled} as spelled using (rec)

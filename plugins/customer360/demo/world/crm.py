@@ -30,6 +30,7 @@ def make_staff(engine: Engine) -> None:
                2000 + row_number() over (order by u(pid, 'staff_no')) as sales_id
         from latent.people where age between 22 and 55
         qualify place <= {count};
+        set variable staff = (select count(*) from latent.staff);
 
         create table world.crm.sales_people as
         select sales_id::int as sales_id, names.plain as full_name, phone.mobile,
@@ -62,6 +63,8 @@ def make_staff_cards(engine: Engine) -> None:
         select member_no, row_number() over (order by u(staff.pid, 'smember')) - 1 as place
         from latent.staff join latent.member_recs as member using (pid)
         where rec % 2 = 0 and day < 60;
+        set variable staff_accounts = (select greatest(1, count(*)) from latent.staff_accounts);
+        set variable staff_members = (select greatest(1, count(*)) from latent.staff_members);
         """
     )
 
@@ -142,16 +145,16 @@ def make_crm_persons(engine: Engine) -> None:
                local_at(versions.day, second) as created_at,
                local_at(changed, case when changed = versions.day then second
                         else 34000 + versions.rec % 28000 end) as updated_at,
-               from_day as _from_day, to_day as _to_day
+               versions.from_day as _from_day, versions.to_day as _to_day
         from versions join {spelled} as spelled on spelled.rec = versions.rec
         join latent.people as versions_sex on versions_sex.pid = versions.pid
         join latent.homes as home on home.hid = versions_sex.hid and home.seq = 0
         join latent.staff as staff
-            on staff.place = 1 + bits(versions.rec, 'seller') % (select count(*) from latent.staff)
+            on staff.place = 1 + bits(versions.rec, 'seller') % getvariable('staff')
         left join (select pid, max(member_no) as member_no from latent.member_recs
                    where rec % 2 = 0 group by 1) as member on member.pid = versions.pid
-        where from_day <= 869 and coalesce(to_day, 100000) > {START_DAY}
-          and coalesce(to_day, 100000) > from_day
+        where versions.from_day <= 869 and coalesce(versions.to_day, 100000) > {START_DAY}
+          and coalesce(versions.to_day, 100000) > versions.from_day
         union all
         select person_no, pick(['测试', '测试客户', 'test', '张三测试', 'asdf'], u(number, 'tname')),
                null, '1990-01-01', '13800000000', null, 'test@test.com', '广东省', '广州市', null,
@@ -295,7 +298,7 @@ def make_organisations(engine: Engine) -> None:
                seen(rec.day) as _from_day, null::int as _to_day
         from latent.org_recs as rec join latent.orgs using (org)
         join latent.staff as staff
-            on staff.place = 1 + bits(org, 'oseller') % (select count(*) from latent.staff)
+            on staff.place = 1 + bits(org, 'oseller') % getvariable('staff')
         where rec.day <= 869 order by org_no;
         update world.crm.organisations set parent_org_no = (
             select min(other.org_no) from world.crm.organisations as other
@@ -384,7 +387,7 @@ def make_organisations(engine: Engine) -> None:
                    as updated_at,
                from_day as _from_day, to_day as _to_day
         from stages join latent.staff as staff
-            on staff.place = 1 + bits(seller, 'seller') % (select count(*) from latent.staff)
+            on staff.place = 1 + bits(seller, 'seller') % getvariable('staff')
         where from_day <= 869 and coalesce(to_day, 100000) > {START_DAY}
           and coalesce(to_day, 100000) > from_day
         order by deal_id, from_day;
@@ -465,14 +468,14 @@ def make_leads(engine: Engine) -> None:
                from_day as _from_day, to_day as _to_day
         from stages join {spelled} as spelled on spelled.rec = stages.rec
         join latent.staff as staff
-            on staff.place = 1 + bits(stages.rec, 'lseller') % (select count(*) from latent.staff)
+            on staff.place = 1 + bits(stages.rec, 'lseller') % getvariable('staff')
         where from_day <= 869 and coalesce(to_day, 100000) > {START_DAY}
           and coalesce(to_day, 100000) > from_day
         order by lead_id, from_day;
 
         create table world.crm.activities as
         with of_leads as (
-            select lead.rec * 4 as source, lead.rec as seller, 'lseller' as by, null::varchar as person_no,
+            select lead.rec * 4 as source, lead.rec as seller, 'lseller' as seat, null::varchar as person_no,
                    null::varchar as org_no, lead_id, null::bigint as deal_id,
                    lead.day + reply_days as day, 36000 + lead.rec % 20000 as second
             from latent.leads as lead),
@@ -498,9 +501,9 @@ def make_leads(engine: Engine) -> None:
                local_at(day, second) as happened_at, day as _from_day, null::int as _to_day
         from (select *, pick(['电话', '微信', '拜访', '到店接待', '邮件'], u(source, 'actkind')) as kind
               from everything) as activity
-        join latent.staff as staff on staff.place = 1 + case by when 'lseller'
+        join latent.staff as staff on staff.place = 1 + case seat when 'lseller'
             then bits(seller, 'lseller') else bits(seller, 'seller') end
-            % (select count(*) from latent.staff)
+            % getvariable('staff')
         where day <= 869 order by 1;
         """
     )

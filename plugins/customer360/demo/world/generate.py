@@ -226,7 +226,6 @@ def incidents(
     for offset in (3, 20, 47, 75, 111):
         part = stores[offset * 5 % len(stores)]
         found.append(("till", None, START_DAY + offset, "double_file", {"part": part}))
-    retype = "format('{:.2f}元', {column})"
     found += [
         ("events", "events", START_DAY + 6, "late_file", {"days": 1, "part": None}),
         ("wechat", "events", START_DAY + 30, "double_file", {"part": None}),
@@ -235,8 +234,7 @@ def incidents(
         ("crm", "leads", START_DAY + 25, "column_added", {"column": "utm_source",
                                                           "type": "VARCHAR"}),
         ("till", "receipts", START_DAY + 12, "column_retyped",
-         {"column": "paid_yuan", "type": "VARCHAR", "expression": retype.format(
-             column="paid_yuan") if "{column}" in retype else retype}),
+         {"column": "paid_yuan", "type": "VARCHAR", "expression": "paid_yuan::varchar || '元'"}),
         ("callcentre", "tickets", START_DAY + 40, "column_retyped",
          {"column": "satisfaction", "type": "VARCHAR",
           "expression": "case when satisfaction is null then null"

@@ -164,7 +164,7 @@ def make_loyalty(engine: Engine) -> None:
             left join changes on changes.rec = member.rec)
         select member_no, full_name, coalesce(new_mobile, mobile) as mobile, birthday,
                birthday_calendar,
-               case when u(versions.rec, 'msex') < .9 then sex end as gender,
+               case when u(versions.rec, 'msex') < .9 then spelled.sex end as gender,
                (['silver', 'gold', 'platinum', 'diamond'])[level + 1] as tier,
                balance as points_balance,
                pick(['store', 'store', 'mini_program', 'web'], u(versions.rec, 'mvia'))

@@ -202,7 +202,7 @@ def make_callcentre(engine: Engine) -> None:
                     when 'price' then '价格优惠' when 'service' then '服务' else '咨询' end
                     || case when ticket.again = 1 then '（再次来电）' else '' end as subject,
                make_timestamp(opened * 1000000) as opened_at,
-               case when status = 'closed' or ticket.day * 86400 + second + waits
+               case when status = 'closed' or ticket.day * 86400 + ticket.second + waits
                          < (ticket.day + 1) * 86400
                     then make_timestamp((opened + waits) * 1000000) end as first_response_at,
                case when status = 'closed' then make_timestamp((opened + solves) * 1000000) end
@@ -212,7 +212,7 @@ def make_callcentre(engine: Engine) -> None:
                case when status = 'closed' and u(ticket.source, 'article') < .5
                     then pick(articled.ids, u(ticket.source, 'which')) end as article_id,
                case when status = 'closed' then make_timestamp((opened + solves) * 1000000)
-                    else make_timestamp((opened + least(waits, 86399 - second)) * 1000000) end
+                    else make_timestamp((opened + least(waits, 86399 - ticket.second)) * 1000000) end
                     as updated_at,
                from_day as _from_day, to_day as _to_day
         from latent.tickets as ticket join stages using (source)
@@ -240,25 +240,25 @@ def make_callcentre(engine: Engine) -> None:
             from latent.tickets as ticket
             join {spelled} as spelled on spelled.rec = ticket.source
             cross join range(2 + below(u(ticket.source, 'talks'), 4)) as numbers(seq))
-        select ticket_id, seq, source, mood, aspect, about, city, opened + after as at,
+        select ticket_id, seq, source, mood, aspect, about, city, opened + after as said_at,
                (began + after) // 86400 as day, call
         from said;
 
         create table world.callcentre.messages as
-        select row_number() over (order by at, u(source, 'msg')) + 9000000 as message_id, ticket_id,
+        select row_number() over (order by said_at, u(source, 'msg')) + 9000000 as message_id, ticket_id,
                seq::int as seq, case when seq % 2 = 0 then 'customer' else 'agent' end as sender,
                case when seq = 0 then {COMPOSE.format(key="source", product="product.word",
                                                       city="replace(city, '市', '')")}
                     when seq % 2 = 1 then pick(getvariable('replies'), u(source, 'reply'))
                     else pick(getvariable('follow_ups'), u(source, 'follow')) end as body,
-               null::int as article_id, make_timestamp(at * 1000000) as sent_at,
+               null::int as article_id, make_timestamp(said_at * 1000000) as sent_at,
                day as _from_day, null::int as _to_day
         from latent.messages as message
         join latent.texts as text on text.aspect = message.aspect and text.mood = message.mood
         join (select idx, case when is_consumable then replace(name, '{products.BRAND}', '')
                                else category end as word from latent.products)
             as product on product.idx = message.about
-        where day <= 869 order by at, message_id;
+        where day <= 869 order by said_at, message_id;
 
         insert into truths.truth.texts
         select 'callcentre', 'tickets', ticket_id::varchar, aspect, mood, sentiment
@@ -389,7 +389,7 @@ def make_aftersales(engine: Engine) -> None:
                visit_day <= bought_day + 30 * visit.warranty_months as in_warranty,
                (visit_day // 7 + 1) * 7 as drop_day,
                'W' || strftime(on_day(visit_day), '%y%m%d') || digits(row_number() over (
-                   order by visit_day, u(source, 'visitno')), 7) as visit_no
+                   order by visit_day, u(visit.source, 'visitno')), 7) as visit_no
         from latent.visits_made as visit
         join {visit_spelled} as spelled on spelled.rec = visit.source
         join latent.products as product on product.idx = visit.product

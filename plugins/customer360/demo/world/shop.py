@@ -64,7 +64,7 @@ def make_accounts(engine: Engine) -> None:
             from latent.account_recs as account
             join latent.phones as phone on phone.pid = account.pid and phone.seq = 1
             where u(account.rec, 'tells') < .55 and phone.from_day > account.day)
-        select account.*, spelled.* exclude (rec, pid, day), new_day, new_mobile,
+        select account.*, spelled.* exclude (rec, whose, written_day), new_day, new_mobile,
                case when close_day > account.day then close_day end as end_day
         from latent.account_recs as account
         join {spelled} as spelled using (rec)
@@ -216,7 +216,7 @@ def make_orders(engine: Engine) -> None:
             left join (select buy, min(day) as day from latent.troubles
                        where aspect = 'delivery' group by 1) as late on late.buy = chosen.buy)
         select ordered.*, 'QL' || strftime(on_day(ordered.day), '%y%m%d')
-                   || digits(place, 8) as order_no,
+                   || digits(ordered.place, 8) as order_no,
                ordered.day + 1 + (u(ordered.buy, 'packs') < .3)::int as ship_day,
                greatest(ordered.day + 2 + (u(ordered.buy, 'packs') < .3)::int
                    + below(u(ordered.buy, 'carries'), 3), coalesce(late_day + 1, 0))
@@ -227,7 +227,7 @@ def make_orders(engine: Engine) -> None:
         from ordered
         join latent.account_recs as account on account.rec = ordered.own_rec
         left join latent.staff_accounts as staff_account
-            on staff_account.place = ordered.buy % (select count(*) from latent.staff_accounts);
+            on staff_account.place = ordered.buy % getvariable('staff_accounts');
         """
     )
     spelled = spell(
@@ -357,7 +357,7 @@ def make_orders(engine: Engine) -> None:
         select account_id, min_by(buy, day * 100000 + second) as buy, min(day) as day,
                row_number() over (partition by account_id order by min(day), min(buy)) as turn
         from latent.orders join {spelled} as spelled on spelled.rec = orders.buy
-        group by account_id, spelled.city, spelled.pid;
+        group by account_id, spelled.city, spelled.whose;
 
         create table world.shop.addresses as
         select 500000 + row_number() over (order by address.day, u(address.buy, 'address'))

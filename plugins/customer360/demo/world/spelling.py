@@ -58,7 +58,7 @@ def spell(
         name: name of the result where the table's own is taken.
 
     Returns:
-        Name of a latent table with ``rec, pid, day, full_name, mobile, email, birthday,
+        Name of a latent table with ``rec, whose, written_day, full_name, mobile, email, birthday,
         birthday_calendar, gender, province, city, district, address`` and ``*_mess`` columns.
     """
     result = f"latent.{name or f'{system}_{table}'}_spelled"
@@ -95,7 +95,7 @@ def spell(
                 and drawn.day >= head_phone.from_day
                 and drawn.day < coalesce(head_phone.to_day, 100000)
             left join latent.lunar as lunar on lunar.on_date = drawn.birth)
-        select rec, pid, day,
+        select rec, pid as whose, day as written_day,
                case name_mess
                    when 'homophone' then homophone when 'traditional' then traditional
                    when 'pinyin' then case below(u(rec, '{purpose}case'), 3)

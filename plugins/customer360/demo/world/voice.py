@@ -114,15 +114,15 @@ def make_voice(engine: Engine) -> None:
                case when u(rec, 'ivphone') < .6 then phone.mobile end as phone,
                pick(['周敏', '何嘉', '方晓', '陆遥'], u(rec, 'ivby')) as interviewer,
                home.city,
-               '["' || case aspect when 'quality' then '质量' when 'price' then '价格'
+               '["' || case interview.aspect when 'quality' then '质量' when 'price' then '价格'
                     when 'service' then '服务' else '物流' end || '","使用习惯"]' as topics,
                '问：最近使用感受如何？答：' ||
                    {COMPOSE.format(key="rec", product="product.category",
                                    city="replace(home.city, '市', '')")}
                    || ' 问：还有什么建议？答：' || pick(text.endings, u(rec, 'ivend'))
                    as transcript,
-               case mood when 'good' then '整体满意，愿意推荐，关注新品。'
-                    else '有不满，集中在' || case aspect when 'quality' then '质量'
+               case interview.mood when 'good' then '整体满意，愿意推荐，关注新品。'
+                    else '有不满，集中在' || case interview.aspect when 'quality' then '质量'
                     when 'price' then '价格' when 'service' then '服务' else '物流' end
                     || '，需回访。' end as summary,
                strftime(local_at(interview.day, 36000 + below(u(rec, 'ivsec'), 25000)),
@@ -178,7 +178,7 @@ def make_voice(engine: Engine) -> None:
                    as body,
                strftime(local_at(review.day, 30000 + below(u(rec, 'revsec'), 55000)),
                         '%Y-%m-%d %H:%M:%S') as posted_at,
-               case when mood = 'bad' and u(rec, 'replied') < .6 then pick(['非常抱歉，请私信订单号',
+               case when review.mood = 'bad' and u(rec, 'replied') < .6 then pick(['非常抱歉，请私信订单号',
                     '给您添麻烦了，客服会尽快联系您', '感谢反馈，我们会改进'], u(rec, 'reply')) end
                    as reply,
                review.day as _from_day, null::int as _to_day

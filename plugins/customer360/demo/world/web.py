@@ -95,9 +95,9 @@ def make_month(engine: Engine, month: int) -> None:
         select stepped.* exclude (product),
                day * 86400 + second + step * 23 + below(u2(visit, step, 'dwell'), 22) as at_s,
                below(u2(visit, step, 'ms'), 1000) as ms,
-               case when buy is not null and item.product is not null then item.product
+               case when item.product is not null then item.product
                     else stepped.product end as product,
-               case when buy is not null then (['home', 'product', 'cart', 'checkout', 'order',
+               case when stepped.buy is not null then (['home', 'product', 'cart', 'checkout', 'order',
                                                'done'])[step + 1]
                     when step = 0 then 'home'
                     else pick(['product', 'product', 'product', 'list', 'search', 'cart',

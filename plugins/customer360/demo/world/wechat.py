@@ -78,7 +78,7 @@ def make_wechat(engine: Engine) -> None:
         left join (select pid, max(member_no) as member_no from latent.member_recs
                    where rec % 2 = 0 group by 1) as member on member.pid = stages.pid
         where stages.from_day <= 869 and coalesce(stages.to_day, 100000) > {START_DAY}
-        order by subscribe_time, openid, from_day;
+        order by subscribe_time, openid, stages.from_day;
 
         create table latent.groups as
         select store.idx as store_idx, number, store.idx * 4 + number as chat,
@@ -147,8 +147,8 @@ def make_wechat(engine: Engine) -> None:
             union all select *, true, buys_day, null from made where buys_day is not null)
         select 600000 + place as referral_id, inviter_ids.unionid as inviter_unionid,
                invitee_ids.unionid as invitee_unionid,
-               pick(['老带新有礼', '拼团', '好友助力'], u(pid, 'programme')) as programme,
-               epoch_s_at(day, 30000 + below(u(pid, 'rsec'), 50000)) as invite_time,
+               pick(['老带新有礼', '拼团', '好友助力'], u(stages.pid, 'programme')) as programme,
+               epoch_s_at(day, 30000 + below(u(stages.pid, 'rsec'), 50000)) as invite_time,
                case when converted then epoch_s_at(buys_day, 82000) end as converted_time,
                case when converted then 500 else 0 end as reward_points,
                from_day as _from_day, to_day as _to_day
