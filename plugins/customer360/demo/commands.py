@@ -6,7 +6,6 @@ What belongs here: options, messages and tables for people. What does not: how a
 
 import json
 import os
-import sys
 from typing import Any
 
 import click
@@ -180,6 +179,22 @@ def show(system: str, table: str | None, rows: int) -> None:
 
 
 @demo.command()
+@click.argument("system", type=click.Choice([*SYSTEMS, "hooks"]))
+@click.option("--token", is_flag=True, help="The token of a web service instead of its address.")
+def url(system: str, token: bool) -> None:
+    """Print how to reach a system, its secret included, for use in another command.
+
+    Example: psql "$(customer360 demo url crm)" -c "select * from persons limit 5"
+    """
+    from customer360.demo.systems import read_connections
+
+    connection = read_connections()[system]
+    if token and not connection.token:
+        raise click.UsageError(f"{system} has no token: only {', '.join(HTTP)} and hooks have one")
+    click.echo(connection.token if token else connection.url)
+
+
+@demo.command()
 @click.argument("system", type=click.Choice([*HTTP, "hooks"]), required=False)
 @click.option(
     "--kind",
@@ -262,16 +277,14 @@ def show_connections(state: State) -> None:
     layout = default_layout()
     server = postgres.open_server(layout, state.postgres_url)
     psql = server.psql if isinstance(server, postgres.EmbeddedServer) else "psql"
-    path = layout.connections
-    key = f"{sys.executable} -c 'import json,sys; print(json.load(open(sys.argv[1]))[sys.argv[2]]"
     click.echo(
-        f"\nConnections with their secrets: {path}\n"
-        f"  databases ({', '.join(POSTGRES)}):\n"
-        f'    {psql} "$({key}["url"])\' {path} crm)" -c \'select * from persons limit 5\'\n'
-        f"  services ({', '.join(HTTP)}):\n"
-        f'    curl -H "Authorization: Bearer $({key}["token"])\' {path} callcentre)" '
-        f"'http://127.0.0.1:{state.port}/callcentre/v1/tickets?page=1&per_page=5'\n"
-        f"  files ({', '.join(FILES)}): {layout.files}",
+        f"\n{', '.join(POSTGRES)}:\n"
+        f"  {psql} \"$(customer360 demo url crm)\" -c 'select * from persons limit 5'\n"
+        f"{', '.join(HTTP)}:\n"
+        '  curl -H "Authorization: Bearer $(customer360 demo url callcentre --token)" '
+        '"$(customer360 demo url callcentre)/tickets?page=1&per_page=5"\n'
+        f"{', '.join(FILES)}:\n"
+        f"  {layout.files}",
         err=True,
     )
     if not company.answers(layout, state.port):

@@ -50,14 +50,14 @@ def serve_table(cursor: duckdb.DuckDBPyConnection, world: World, table: Table, d
     columns = world.columns_on(table, day)
     changed = change_time(table)
     key = " || '|' || ".join(f"{quote(name)}::varchar" for name in table.key)
-    order = ", ".join([quote(changed)] if changed else []) or "null"
+    order = ", ".join(map(quote, [changed, *table.key] if changed else table.key))
     target = f"served.{quote(f'{table.system}_{table.name}')}"
     cursor.execute(
         f"create table {target} as select row_number() over () - 1 as position, "
         f"{quote(changed) if changed else 'null::timestamp'} as changed_at, {key} as key, "
         f"{shapes.api_body(table, columns)} as body "
         f"from (select * from {table.source} where {world.visible(table, day)} "
-        f"order by {order}, {', '.join(map(quote, table.key))})"
+        f"order by {order})"
     )
     cursor.execute(
         f"insert into served.resources select ?, ?, count(*), ? from {target}",
