@@ -5,7 +5,6 @@ What belongs here: options, messages and tables for people. What does not: how a
 """
 
 import json
-import os
 from typing import Any
 
 import click
@@ -299,8 +298,8 @@ def show_rows(names: list[str], lines: list[tuple[object, ...]]) -> None:
     table = Table(*names, show_lines=False, pad_edge=False)
     for line in lines:
         table.add_row(*("" if value is None else cell(value) for value in line))
-    width = Console().measure(table).maximum
-    if width <= int(os.environ.get("COLUMNS", Console().width)):
+    # Measured on an endless line: on its own a table is never wider than the screen.
+    if Console(width=10_000).measure(table).maximum <= Console().width:
         Console().print(table)
         return
     for line in lines:
