@@ -99,11 +99,12 @@ class Engine:
     def table(self, name: str, columns: str, rows: Sequence[Sequence[object]]) -> None:
         """Create a small table from Python rows; ``columns`` is the list in SQL."""
         self.run(f"create or replace table {name} ({columns})")
-        if rows:
-            marks = ", ".join("?" * len(rows[0]))
-            self.run("begin")
-            self.con.executemany(f"insert into {name} values ({marks})", rows)
-            self.run("commit")
+        for start in range(0, len(rows), 200):
+            batch = rows[start : start + 200]
+            marks = ", ".join(["(" + ", ".join("?" * len(batch[0])) + ")"] * len(batch))
+            self.con.execute(
+                f"insert into {name} values {marks}", [value for row in batch for value in row]
+            )
 
 
 def open_engine(

@@ -61,6 +61,7 @@ def make_vocabulary(engine: Engine) -> None:
         "nick_tails": names.NICK_TAILS.split(),
         "prefixes": PREFIXES,
         "communities": places.COMMUNITIES.split(),
+        "common_roads": places.COMMON_ROADS.split(),
         "domains": ["qq.com"] * 6
         + "163.com 163.com 163.com 126.com sina.com foxmail.com 139.com outlook.com".split(),
     }.items():
@@ -151,6 +152,10 @@ def make_people(engine: Engine) -> None:
     engine.progress("people")
     engine.run(
         f"""
+        create table latent.city_starts as
+        select cities.*, min(districts.idx) as first_district from latent.cities
+        join latent.districts on districts.city_idx = cities.idx group by all;
+
         create table latent.stores as
         with placed as (
             select number, number % 51 as city_rank
@@ -172,9 +177,10 @@ def make_people(engine: Engine) -> None:
                located.city_idx, located.district_idx, city.province, city.city,
                district.district, district.latitude + (u(number, 'lat') - .5) * .03 as latitude,
                district.longitude + (u(number, 'lon') - .5) * .03 as longitude,
-               pick(city.roads, u(number, 'road')) as road
+               city.roads[1 + (located.district_idx - city.first_district) % len(city.roads)]
+                   as road
         from located
-        join latent.cities as city on city.idx = located.city_idx
+        join latent.city_starts as city on city.idx = located.city_idx
         join latent.districts as district on district.idx = located.district_idx;
 
         create table latent.near_store as
@@ -337,8 +343,10 @@ def make_homes(engine: Engine) -> None:
                 and district.slot = slot_of(u(moved.home, 'district')))
         select hid, seq, from_day, to_day, placed.city_idx, district_idx, city.province, city.city,
                district.district, city.area_code,
-               -- roads are listed in the order of the districts they lie in
-               city.roads[1 + (district_idx - city.first_district) % len(city.roads)] as road,
+               -- a city's roads are listed in the order of the districts they lie in
+               case when u(home, 'road') < .45
+                    then city.roads[1 + (district_idx - city.first_district) % len(city.roads)]
+                    else pick(getvariable('common_roads'), u(home, 'road2')) end as road,
                below(u(home, 'number')^2, 480) + 1 as house,
                pick(getvariable('communities'), u(home, 'community')) as community,
                below(u(home, 'building'), 28) + 1 as building,
@@ -346,9 +354,7 @@ def make_homes(engine: Engine) -> None:
                (below(u(home, 'floor'), 26) + 1) * 100 + below(u(home, 'room'), 4) + 1 as room,
                near.store_idx
         from placed
-        join (select cities.*, min(districts.idx) as first_district from latent.cities
-              join latent.districts on districts.city_idx = cities.idx group by all)
-            as city on city.idx = placed.city_idx
+        join latent.city_starts as city on city.idx = placed.city_idx
         join latent.districts as district on district.idx = district_idx
         join latent.near_store as near using (district_idx);
         alter table latent.homes add column detail varchar;

@@ -12,12 +12,12 @@ from customer360.demo.world.vocabulary import phrases, products
 COMPOSE = """
     replace(replace(replace(
         pick(text.openings, u({key}, 'opening')) ||
-        case below(u({key}, 'join'), 4) when 0 then '，' when 1 then '。' when 2 then '！'
-             else ' ' end ||
-        case when u({key}, 'middle') < .78 then pick(text.middles, u({key}, 'middle2')) ||
-             pick(['，', '。', '！', '，', '…'], u({key}, 'join2')) else '' end ||
-        case when u({key}, 'ending') < .72 then pick(text.endings, u({key}, 'ending2'))
-             else '' end ||
+        case when u({key}, 'middle') < .78
+             then pick(['，', '。', '！', ' ', '，', ',', '、'], u({key}, 'join'))
+                  || pick(text.middles, u({key}, 'middle2')) else '' end ||
+        case when u({key}, 'ending') < .72
+             then pick(['，', '。', '！', '，', '…', ' '], u({key}, 'join2'))
+                  || pick(text.endings, u({key}, 'ending2')) else '' end ||
         pick(['', '', '', '！', '。', '…', '！！', '～', '[捂脸]', '[强]'], u({key}, 'tail')),
         '{{p}}', {product}), '{{c}}', {city}),
         '{{n}}', (2 + below(u({key}, 'n')^2, 9))::varchar)

@@ -254,7 +254,8 @@ def make_orders(engine: Engine) -> None:
             select buy, 'shipped', ship_day, deliver_day from latent.orders where not is_cancelled
             union all
             select buy, 'completed', deliver_day, null from latent.orders where not is_cancelled)
-        select order_no, account_id, channel,
+        select order_no, account_id,
+               case channel when 'mini' then 'mini_program' else channel end as channel,
                status, full_name as consignee, mobile, province, city, district, address,
                goods_fen, discount_fen, shipping_fen::bigint as shipping_fen,
                goods_fen - discount_fen + shipping_fen as paid_fen,

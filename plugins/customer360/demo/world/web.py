@@ -1,6 +1,6 @@
-"""Visits to web shop, app and mini-program, and the events they leave, month by month.
+"""Visits to web shop, app and mini-program, and the events they leave, some months at a time.
 
-Each month is made for all persons at once, sorted by time, and appended: memory stays bounded
+The months are made for all persons at once, sorted by time, and appended: memory stays bounded
 at any size, and files by day come out in order.
 """
 
@@ -15,7 +15,7 @@ def make_visits_and_events(engine: Engine) -> None:
         """
         create table latent.visitors as
         select person.pid, person.join_day, leave.leave_day, person.touch_hour, person.premium,
-               case person.channel when 'store' then .42 else 1.35 end
+               case person.channel when 'store' then .34 else 1.1 end
                    * (.5 + person.yearly_rate / 6) as monthly_visits,
                follower.pid is not null and follower.has_mini and follower.day <= 869 as has_mini,
                follower.day as follow_day, follower.has_union, ids.openid_mini, ids.unionid,
@@ -33,46 +33,51 @@ def make_visits_and_events(engine: Engine) -> None:
         select idx, sku, category, name, list_yuan from latent.products;
         """
     )
-    for month in range(MONTHS):
-        engine.progress(f"visits, month {month + 1} of {MONTHS}")
-        make_month(engine, month)
+    months = max(1, min(MONTHS, 1_200_000 // engine.persons))
+    for first in range(0, MONTHS, months):
+        last = min(MONTHS, first + months)
+        engine.progress(f"visits, months {first + 1} to {last} of {MONTHS}")
+        make_months(engine, first, last)
 
 
-def make_month(engine: Engine, month: int) -> None:
-    """Visits of one month of 30 days with their events."""
+def make_months(engine: Engine, first_month: int, end_month: int) -> None:
+    """Visits of some months of 30 days each, with their events."""
     engine.run(
         f"""
         create or replace table latent.visits as
         with counted as (
-            select visitor.*,
-                   least(40, pois(u2(visitor.pid, {month}, 'visits'), monthly_visits
-                       * (1 + .004 * {month})
+            select visitor.*, month,
+                   least(40, pois(u2(visitor.pid, month, 'visits'), monthly_visits
+                       * (1 + .004 * month)
                        * exp(least(.2, .5 * coalesce(mood, 0) / 1000.0)))) as wanted
             from latent.visitors as visitor
-            left join latent.moods as mood on mood.pid = visitor.pid and mood.month = {month}
-            where join_day < {month * 30 + 30} and coalesce(leave_day, 100000) > {month * 30}),
+            cross join range({first_month}, {end_month}) as months(month)
+            left join latent.moods as mood using (pid, month)
+            where join_day < month * 30 + 30 and coalesce(leave_day, 100000) > month * 30),
+        stepped as (
+            select *, pid * 2048 + month * 64 + k as visit from counted, range(wanted) as n(k)),
         drawn as (
-            select counted.* exclude (channel), pid * 2048 + {month} * 64 + k as visit,
-                   {month * 30} + below(u2(pid, {month * 64} + k, 'vday'), 30) as day,
-                   case when u2(pid, {month * 64} + k, 'vhabit') < .5 then touch_hour
+            select stepped.* exclude (channel, month, wanted, k, visit), visit,
+                   month * 30 + below(u(visit, 'vday'), 30) as day,
+                   case when u(visit, 'vhabit') < .5 then touch_hour
                         else pick([0, 7, 8, 9, 10, 11, 12, 12, 13, 14, 15, 16, 17, 18, 19, 20, 20,
-                                   21, 21, 22, 22, 23], u2(pid, {month * 64} + k, 'vhour')) end
-                       * 3600 + below(u2(pid, {month * 64} + k, 'vsec'), 3400) as second,
-                   case when has_mini and u2(pid, {month * 64} + k, 'vwhere')
+                                   21, 21, 22, 22, 23], u(visit, 'vhour')) end
+                       * 3600 + below(u(visit, 'vsec'), 3400) as second,
+                   case when has_mini and u(visit, 'vwhere')
                              < case channel when 'mini' then .8 when 'store' then .6 else .3 end
                         then 'mini'
-                        when channel = 'app' and u2(pid, {month * 64} + k, 'vapp') < .75 then 'app'
+                        when channel = 'app' and u(visit, 'vapp') < .75 then 'app'
                         else 'web' end as place,
                    null::bigint as buy
-            from counted, range(wanted) as numbers(k)
-            where u2(pid, {month * 64} + k, 'vday') >= 0),
+            from stepped),
         bought as (
             select visitor.* exclude (channel), buys.buy + 1000000000000 as visit, buys.day,
                    greatest(0, buys.second - 400) as second,
                    case when buys.channel = 'mini' and has_mini then 'mini'
                         when buys.channel = 'app' then 'app' else 'web' end as place, buys.buy
             from latent.buys as buys join latent.visitors as visitor using (pid)
-            where buys.channel <> 'store' and buys.day between {month * 30} and {month * 30 + 29})
+            where buys.channel <> 'store' and buys.day >= {first_month * 30}
+              and buys.day < {end_month * 30})
         select pid, visit, day, second, place, buy, openid_mini, has_union, unionid, member_no,
                premium, account_id,
                account_id is not null and account_day <= day
@@ -80,7 +85,7 @@ def make_month(engine: Engine, month: int) -> None:
                case when place = 'app' then anonymous_b else anonymous_id end as anonymous_id,
                -- a browser forgets: after a clean-up the same person is another visitor
                (u(visit, 'cleared') < .10) as is_cleared
-        from (select * exclude (wanted) from drawn union all select * from bought)
+        from (select * from drawn union all select * from bought)
         where day >= join_day and day < coalesce(leave_day, 100000) and day <= 869;
 
         create or replace table latent.hits as
@@ -108,8 +113,8 @@ def make_month(engine: Engine, month: int) -> None:
         left join latent.totals as total on total.buy = stepped.buy;
         """
     )
-    first = "insert into" if month else "create table"
-    verb = "" if month else " as"
+    first = "insert into" if first_month else "create table"
+    verb = "" if first_month else " as"
     engine.run(
         f"""
         {first} world.wechat.events{verb}
@@ -157,9 +162,11 @@ def make_month(engine: Engine, month: int) -> None:
                     when act in ('home', 'list', 'service')
                     then case place when 'app' then 'screen' else 'page' end
                     else 'track' end as type,
-               case act when 'product' then 'Product Viewed' when 'cart' then 'Product Added'
+               case when user_id is not null and step = case when buy is null then 1 else 3 end
+                    then null
+                    else case act when 'product' then 'Product Viewed' when 'cart' then 'Product Added'
                     when 'checkout' then 'Checkout Started' when 'order' then 'Order Completed'
-                    when 'done' then 'Order Tracked' when 'search' then 'Products Searched' end
+                    when 'done' then 'Order Tracked' when 'search' then 'Products Searched' end end
                    as event,
                case act when 'home' then 'Home' when 'list' then 'Product List'
                     when 'service' then 'Service Centre' end as name,
@@ -193,7 +200,7 @@ def make_month(engine: Engine, month: int) -> None:
     )
     engine.run(
         f"""
-        {"insert into latent.anonymous" if month else "create table latent.anonymous as"}
+        {"insert into latent.anonymous" if first_month else "create table latent.anonymous as"}
         select distinct case when is_cleared then 'anon-' || lower(substr(
                    hex(bits(visit, 'fresh')) || hex(bits(visit, 'fresh2')), 1, 20))
                    else anonymous_id end as anonymous_id, pid

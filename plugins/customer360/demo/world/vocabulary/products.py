@@ -86,7 +86,7 @@ def catalogue() -> list[tuple[object, ...]]:
         for place, series in enumerate(SERIES):
             price = (low + (high - low) * place**2 // 9) // 100 * 100 + 99
             model = f"{code}-{(place + 2) * 10 + len(rows) % 7}{'ABCD'[place]}{place + 1}"
-            launched = dt.date(2023, 3, 1) + dt.timedelta(days=place * 210 + len(rows) * 3)
+            launched = dt.date(2022, 3, 1) + dt.timedelta(days=place * 190 + len(rows) * 3)
             popular = (5, 4, 2, 1)[place]
             rows.append(
                 (len(rows), f"QL{code}{place + 1}{len(rows):02d}", category, series, model,
