@@ -42,7 +42,16 @@ from customer360.demo.systems.layout import (
     write_atomically,
     write_state,
 )
-from customer360.demo.systems.world import FILES, HTTP, POSTGRES, SYSTEMS, Table, World
+from customer360.demo.systems.world import (
+    FILES,
+    HTTP,
+    POSTGRES,
+    SYSTEMS,
+    Table,
+    World,
+    literal,
+    quote,
+)
 from customer360.exceptions import DemoError
 from customer360.settings import load_settings
 
@@ -343,18 +352,20 @@ def content_hashes(layout: Layout, state: State) -> dict[str, dict[str, str]]:
 def hash_truth(layout: Layout) -> dict[str, str]:
     """Content hash of each table of the truth, whatever the order of its rows."""
     hashes = {}
-    with duckdb.connect(str(layout.truth), read_only=True) as connection:
+    with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
+        connection.execute(f"attach {literal(str(layout.truth))} as truths (read_only)")
         names = connection.execute(
-            "select schema_name, table_name from duckdb_tables() order by all"
+            "select schema_name, table_name from duckdb_tables() "
+            "where database_name = 'truths' order by all"
         ).fetchall()
         for schema, name in names:
             row = connection.execute(
                 "select count(*), sum(md5_number_lower(whole::varchar)), "
-                f'sum(md5_number_upper(whole::varchar)) from "{schema}"."{name}" as whole'
+                "sum(md5_number_upper(whole::varchar)) "
+                f"from truths.{quote(schema)}.{quote(name)} as whole"
             ).fetchone()
-            label = name if schema == "main" else f"{schema}.{name}"
-            hashes[label] = hash_text(str(row))
+            hashes[name] = hash_text(str(row))
     return hashes
 
 
