@@ -465,6 +465,8 @@ def make_leads(engine: Engine) -> None:
                          + stages.rec % 20000)
                     else local_at(greatest(won_day, stages.day + reply_days), 70000) end
                    as updated_at,
+               case when stages.day > {START_DAY + 24} then pick(['douyin', 'baidu', 'wechat',
+                    'xiaohongshu', 'offline'], u(stages.rec, 'utm')) end as utm_source,
                from_day as _from_day, to_day as _to_day
         from stages join {spelled} as spelled on spelled.rec = stages.rec
         join latent.staff as staff

@@ -279,6 +279,9 @@ def make_orders(engine: Engine) -> None:
                     when 'shipped' then utc_at(ship_day, 54000 + below(u(orders.buy, 'ship'), 20000))
                     else utc_at(orders.day, second + 20 + below(u(orders.buy, 'paid'), 500)) end
                     as updated_at,
+               case when orders.day > {START_DAY} and u(orders.buy, 'slot') < .7
+                    then pick(['上午', '下午', '晚上', '不限'], u(orders.buy, 'slot2')) end
+                    as delivery_slot,
                seen(from_day) as _from_day, to_day as _to_day
         from latent.orders as orders
         join stages using (buy) join {spelled} as spelled on spelled.rec = orders.buy

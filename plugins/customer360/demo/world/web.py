@@ -16,7 +16,7 @@ def make_visits_and_events(engine: Engine) -> None:
         create table latent.visitors as
         select person.pid, person.join_day, leave.leave_day, person.touch_hour, person.premium,
                case person.channel when 'store' then .34 else 1.1 end
-                   * (.5 + person.yearly_rate / 6) as monthly_visits,
+                   * (.5 + person.yearly_rate / 6) * exp(-.35 * frailty) * .9 as monthly_visits,
                follower.pid is not null and follower.has_mini and follower.day <= 869 as has_mini,
                follower.day as follow_day, follower.has_union, ids.openid_mini, ids.unionid,
                ids.anonymous_id, ids.anonymous_b, account.account_id, account.day as account_day,
@@ -69,7 +69,9 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                         when channel = 'app' and u(visit, 'vapp') < .75 then 'app'
                         else 'web' end as place,
                    null::bigint as buy
-            from stepped),
+            from stepped
+            -- who is about to leave looks in less often
+            where coalesce(leave_day, 100000) - month * 30 > 75 or u(visit, 'fades') < .45),
         bought as (
             select visitor.* exclude (channel), buys.buy + 1000000000000 as visit, buys.day,
                    greatest(0, buys.second - 400) as second,
