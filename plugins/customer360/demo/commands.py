@@ -111,9 +111,9 @@ def status(as_json: bool, truth: bool) -> None:
     state = company.whole(layout)
     content = describe(state) | {"systems": company.count_rows(layout, state)}
     if truth:
-        from customer360.demo.world import hardness
+        from customer360.demo.world.hardness import hardness
 
-        content["truth"] = hardness.hardness(layout.world, layout.truth)
+        content["truth"] = hardness(layout.world, layout.truth)
     if as_json:
         answer(content)
         return
