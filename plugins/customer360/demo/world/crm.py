@@ -109,12 +109,15 @@ def make_crm_persons(engine: Engine) -> None:
     engine.run(
         f"""
         create table latent.crm_persons as
-        select crm.*, phone.from_day + below(u(crm.rec, 'crmtells'), 90) as new_day,
-               phone.mobile as new_mobile
-        from latent.crm_recs as crm
-        left join latent.phones as phone on phone.pid = crm.pid and phone.seq = 1
-            and u(crm.rec, 'crmtell') < .35 and phone.from_day > crm.day
-            and phone.from_day + 90 < coalesce(crm.end_day, 870);
+        with changes as (
+            select crm.rec, phone.from_day + below(u(crm.rec, 'crmtells'), 90) as new_day,
+                   phone.mobile as new_mobile
+            from latent.crm_recs as crm
+            join latent.phones as phone on phone.pid = crm.pid and phone.seq = 1
+            where u(crm.rec, 'crmtell') < .35 and phone.from_day > crm.day
+              and phone.from_day + 90 < coalesce(crm.end_day, 870))
+        select crm.*, new_day, new_mobile
+        from latent.crm_recs as crm left join changes using (rec);
 
         create table world.crm.persons as
         with versions as (
@@ -510,6 +513,4 @@ def make_leads(engine: Engine) -> None:
         """
     )
     note_records(engine, "crm", "leads", "select lead_id as key, pid from latent.leads")
-    note_mess(
-        engine, "crm", "leads", spelled, "select rec, lead_id as key from latent.leads"
-    )
+    note_mess(engine, "crm", "leads", spelled, "select rec, lead_id as key from latent.leads")

@@ -1,6 +1,7 @@
 """Make a world and its truth: the order of the parts, what is told about them, and the files."""
 
 import json
+import shutil
 from pathlib import Path
 
 from customer360.demo.world import (
@@ -108,23 +109,37 @@ def generate(
     """
     if size not in SIZES:
         raise ConfigError(f"demo: size {size!r} is unknown; use one of {', '.join(SIZES)}")
-    parts = [path.with_name(path.name + ".part"), truth_path.with_name(truth_path.name + ".part")]
-    work = path.with_name(path.name + ".latent")
-    for file in (*parts, work):
-        file.unlink(missing_ok=True)
-    engine = open_engine(
-        *parts, work, size=size, seed=seed, persons=SIZES[size],
-        progress=progress or (lambda _: None),
-    )  # fmt: skip
+    made, told, work = (
+        file.with_name(file.name + suffix)
+        for file, suffix in ((path, ".part"), (truth_path, ".part"), (path, ".latent"))
+    )
+    clear(made, told, work)
     try:
-        make_world(engine)
-        engine.con.close()
-        parts[0].replace(path)
-        parts[1].replace(truth_path)
+        engine = open_engine(
+            made,
+            told,
+            work,
+            size=size,
+            seed=seed,
+            persons=SIZES[size],
+            progress=progress or (lambda _: None),
+        )
+        try:
+            make_world(engine)
+        finally:
+            engine.con.close()
+        made.replace(path)
+        told.replace(truth_path)
     finally:
-        engine.con.close()
-        for file in (*parts, work):
-            file.unlink(missing_ok=True)
+        clear(made, told, work)
+
+
+def clear(*files: Path) -> None:
+    """Remove unfinished files with what DuckDB keeps beside them."""
+    for file in files:
+        file.unlink(missing_ok=True)
+        file.with_name(file.name + ".wal").unlink(missing_ok=True)
+        shutil.rmtree(file.with_name(file.name + ".spill"), ignore_errors=True)
 
 
 def make_world(engine: Engine) -> None:

@@ -4,6 +4,7 @@ Only evaluations, tests and ``demo status --truth`` may use this: it reads the t
 """
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -41,7 +42,7 @@ RULES = {
 }
 
 
-def hardness(world: Path, truth: Path) -> dict[str, float]:
+def hardness(world: Path, truth: Path) -> dict[str, Any]:
     """How far simple ways come at the start day.
 
     Args:
@@ -52,14 +53,14 @@ def hardness(world: Path, truth: Path) -> dict[str, float]:
         ``exact_recall`` (asked: at most .75), ``components_precision`` without and
         ``components_precision_with_dummies`` with values like 13800000000 (asked: at most .90),
         ``leaving_auc_hazard``, ``leaving_auc_best_rule``, ``leaving_auc_gap`` (asked: at least
-        .05), and what they were counted over.
+        .05), what they were counted over, and ``mess``: a row a kind, asked and planted.
     """
     con = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "3000MB"})
     try:
         con.execute(f"attach '{world}' as world (read_only)")
         con.execute(f"attach '{truth}' as truths (read_only)")
         collect_identifiers(con)
-        return {**identity(con), **leaving(con)}
+        return {**identity(con), **leaving(con), "mess": mess(con)}
     finally:
         con.close()
 
@@ -108,7 +109,8 @@ def identity(con: duckdb.DuckDBPyConnection) -> dict[str, float]:
     """Recall of pairs that share an identifier; precision of what hangs together."""
     real = f"value not in ({prefixed('p', DUMMY_PHONES)}, {prefixed('e', DUMMY_EMAILS)})"
     true_pairs = count(
-        con, "select sum(n * (n - 1) // 2) from (select count(*) as n from records group by person_id)"
+        con,
+        "select sum(n * (n - 1) // 2) from (select count(*) as n from records group by person_id)",
     )
     found = count(
         con,
@@ -235,6 +237,24 @@ def leaving(con: duckdb.DuckDBPyConnection) -> dict[str, float]:
         "leaving_auc_gap": round(hazard - rules[best], 4),
         **{f"leaving_auc_{name}": round(value, 4) for name, value in rules.items()},
     }
+
+
+def mess(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """How many of each kind of mess, over all systems, beside the share asked for."""
+    rows = con.execute(
+        """
+        with told as (
+            select kind, sum(asked * records) / sum(records) as asked,
+                   sum(planted) / sum(records) as planted, sum(records)::bigint as eligible
+            from truths.truth.mess_rates group by 1),
+        counted as (select kind, count(*) as records from truths.truth.mess group by 1)
+        select kind, coalesce(counted.records, 0) as records, eligible,
+               round(told.asked, 4) as asked, round(told.planted, 4) as planted
+        from counted full join told using (kind) order by kind
+        """
+    ).fetchall()
+    names = ("kind", "records", "eligible", "asked", "planted")
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def auc(con: duckdb.DuckDBPyConnection, score: str) -> float:

@@ -186,7 +186,11 @@ def make_loyalty(engine: Engine) -> None:
         engine, "loyalty", "members", "select member_no as key, pid from latent.member_recs"
     )
     note_mess(
-        engine, "loyalty", "members", spelled, "select rec, member_no as key from latent.member_recs"
+        engine,
+        "loyalty",
+        "members",
+        spelled,
+        "select rec, member_no as key from latent.member_recs",
     )
 
 
@@ -203,10 +207,10 @@ def make_points(engine: Engine) -> None:
                utc_at(entry.day, entry.second) as occurred_at,
                case when entry.kind = 'earn' then on_day(entry.day + 365) end as expires_on,
                seen(entry.day) as _from_day, null::int as _to_day
-        from latent.entries as entry
-        left join latent.orders as orders on orders.buy = entry.source and entry.kind = 'earn'
-        left join latent.receipts as receipt on receipt.buy = entry.source
-            and entry.kind = 'earn'
+        from (select *, case when kind = 'earn' then source end as buy from latent.entries)
+            as entry
+        left join latent.orders as orders on orders.buy = entry.buy
+        left join latent.receipts as receipt on receipt.buy = entry.buy
         order by 1
         """
     )

@@ -247,8 +247,9 @@ def make_callcentre(engine: Engine) -> None:
         create table world.callcentre.messages as
         select row_number() over (order by said_at, u(source, 'msg')) + 9000000 as message_id, ticket_id,
                seq::int as seq, case when seq % 2 = 0 then 'customer' else 'agent' end as sender,
-               case when seq = 0 then {COMPOSE.format(key="source", product="product.word",
-                                                      city="replace(city, '市', '')")}
+               case when seq = 0 then {
+            COMPOSE.format(key="source", product="product.word", city="replace(city, '市', '')")
+        }
                     when seq % 2 = 1 then pick(getvariable('replies'), u(source, 'reply'))
                     else pick(getvariable('follow_ups'), u(source, 'follow')) end as body,
                null::int as article_id, make_timestamp(said_at * 1000000) as sent_at,
@@ -265,11 +266,13 @@ def make_callcentre(engine: Engine) -> None:
         from latent.tickets order by 3;
         """
     )
-    note_records(
-        engine, "callcentre", "tickets", "select ticket_id as key, pid from latent.calls"
-    )
+    note_records(engine, "callcentre", "tickets", "select ticket_id as key, pid from latent.calls")
     note_mess(
-        engine, "callcentre", "tickets", spelled, "select source as rec, ticket_id as key from latent.calls"
+        engine,
+        "callcentre",
+        "tickets",
+        spelled,
+        "select source as rec, ticket_id as key from latent.calls",
     )
 
 
@@ -321,8 +324,11 @@ def make_aftersales(engine: Engine) -> None:
                     when 'app' then 'APP' else '官网' end as purchase_channel,
                case when u(rec, 'order_known') < .3
                     then coalesce(orders.order_no, receipt.receipt_no) end as order_reference,
-               {typed_date.format(key="rec", date="on_day(installed.bought_day + 30 * "
-                                  "installed.warranty_months)")} as warranty_until,
+               {
+            typed_date.format(
+                key="rec", date="on_day(installed.bought_day + 30 * installed.warranty_months)"
+            )
+        } as warranty_until,
                (installed.day // 7 + 1) * 7 as _from_day, null::int as _to_day
         from latent.installed as installed
         join {spelled} as spelled on spelled.rec = installed.buy * 4 + installed.line

@@ -63,14 +63,13 @@ def make_accounts(engine: Engine) -> None:
                    phone.mobile as new_mobile
             from latent.account_recs as account
             join latent.phones as phone on phone.pid = account.pid and phone.seq = 1
-            where u(account.rec, 'tells') < .55 and phone.from_day > account.day)
+            where u(account.rec, 'tells') < .55 and phone.from_day > account.day
+              and phone.from_day + 50 < least(870, coalesce(account.close_day, 100000)))
         select account.*, spelled.* exclude (rec, whose, written_day), new_day, new_mobile,
                case when close_day > account.day then close_day end as end_day
         from latent.account_recs as account
         join {spelled} as spelled using (rec)
-        left join changes on changes.rec = account.rec
-            and changes.new_day < coalesce(account.close_day, 100000) and changes.new_day <= 869
-            and spelled.mobile is not null;
+        left join changes on changes.rec = account.rec;
 
         insert into truths.truth.mess
         select 'phone_changed', 'shop', 'accounts', account_id::varchar, 'day ' || new_day
@@ -172,7 +171,7 @@ def make_goods(engine: Engine) -> None:
 def make_orders(engine: Engine) -> None:
     """Orders with lines, states that move, and returns; the coupon's worth is spread on lines."""
     engine.run(
-        f"""
+        """
         create table latent.redeemed as
         with fitting as (
             select buys.buy, audience.campaign, campaign.coupon_fen,
@@ -379,10 +378,10 @@ def make_orders(engine: Engine) -> None:
         delete from world.shop.addresses where _to_day <= {START_DAY} or _from_day > 869;
         """
     )
-    note_records(
-        engine, "shop", "orders", "select order_no as key, pid from latent.orders"
+    note_records(engine, "shop", "orders", "select order_no as key, pid from latent.orders")
+    note_mess(
+        engine, "shop", "orders", spelled, "select buy as rec, order_no as key from latent.orders"
     )
-    note_mess(engine, "shop", "orders", spelled, "select buy as rec, order_no as key from latent.orders")
 
 
 def make_carts(engine: Engine) -> None:

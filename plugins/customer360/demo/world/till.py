@@ -90,8 +90,8 @@ def make_till(engine: Engine) -> None:
                receipt.day as _from_day, null::int as _to_day
         from latent.receipts as receipt
         left join latent.receipt_phones as phone on phone.buy = receipt.buy
-        left join latent.staff_members as staff on receipt.staff_card and staff.place
-            = receipt.buy % getvariable('staff_members')
+        left join latent.staff_members as staff
+            on staff.place = receipt.buy % getvariable('staff_members')
         order by receipt.day, store_code, receipt.receipt_no;
 
         create table world.till.receipt_lines as
@@ -111,6 +111,4 @@ def make_till(engine: Engine) -> None:
         order by day, store_code, receipt_no, line;
         """
     )
-    note_records(
-        engine, "till", "receipts", "select receipt_no as key, pid from latent.receipts"
-    )
+    note_records(engine, "till", "receipts", "select receipt_no as key, pid from latent.receipts")

@@ -89,8 +89,11 @@ def make_voice(engine: Engine) -> None:
                         u(rec, 'next')) || '","interview":' || (u(rec, 'iv') < .3) || '}}'
                    end::json as answers,
                case when u(rec, 'comments') < .5 then
-                   {COMPOSE.format(key="rec", product="product.category",
-                                   city="replace(spelled.city, '市', '')")} end as comment,
+                   {
+            COMPOSE.format(
+                key="rec", product="product.category", city="replace(spelled.city, '市', '')"
+            )
+        } end as comment,
                strftime(local_at(response.day, 32000 + below(u(rec, 'rsec'), 50000)),
                         '%Y-%m-%d %H:%M:%S') as submitted_at,
                response.day as _from_day, null::int as _to_day
@@ -117,8 +120,11 @@ def make_voice(engine: Engine) -> None:
                '["' || case interview.aspect when 'quality' then '质量' when 'price' then '价格'
                     when 'service' then '服务' else '物流' end || '","使用习惯"]' as topics,
                '问：最近使用感受如何？答：' ||
-                   {COMPOSE.format(key="rec", product="product.category",
-                                   city="replace(home.city, '市', '')")}
+                   {
+            COMPOSE.format(
+                key="rec", product="product.category", city="replace(home.city, '市', '')"
+            )
+        }
                    || ' 问：还有什么建议？答：' || pick(text.endings, u(rec, 'ivend'))
                    as transcript,
                case interview.mood when 'good' then '整体满意，愿意推荐，关注新品。'
@@ -174,7 +180,9 @@ def make_voice(engine: Engine) -> None:
                     || right(names.nick, 1) else names.nick end as nickname,
                case when u(rec, 'revon') < .6 then account_id end as account_id,
                stars::int as stars,
-               {COMPOSE.format(key="rec", product="product.short", city="replace(home.city, '市', '')")}
+               {
+            COMPOSE.format(key="rec", product="product.short", city="replace(home.city, '市', '')")
+        }
                    as body,
                strftime(local_at(review.day, 30000 + below(u(rec, 'revsec'), 55000)),
                         '%Y-%m-%d %H:%M:%S') as posted_at,
@@ -216,8 +224,9 @@ def make_voice(engine: Engine) -> None:
                    as author_handle,
                replace(home.city, '市', '') as city,
                pick(['#{BRAND}# ', '', '', '求助！', '分享一下：', '吐槽：'], u(rec, 'phead')) ||
-                   {COMPOSE.format(key="rec", product="product.short",
-                                   city="replace(home.city, '市', '')")} as body,
+                   {
+            COMPOSE.format(key="rec", product="product.short", city="replace(home.city, '市', '')")
+        } as body,
                below(u(rec, 'likes')^4, 800) as likes, below(u(rec, 'cmts')^4, 90) as comments,
                strftime(local_at(post.day, 25000 + below(u(rec, 'psec'), 60000)),
                         '%Y-%m-%d %H:%M:%S') as posted_at,

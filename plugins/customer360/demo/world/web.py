@@ -8,6 +8,9 @@ from customer360.demo.world.engine import Engine
 from customer360.demo.world.life import MONTHS
 from customer360.demo.world.wechat import MINI_APP
 
+PERSON_MONTHS_AT_ONCE = 1_200_000
+"""Bounds the memory of one step; the content does not depend on it."""
+
 
 def make_visits_and_events(engine: Engine) -> None:
     """``wechat.events`` and ``events.events``."""
@@ -33,7 +36,7 @@ def make_visits_and_events(engine: Engine) -> None:
         select idx, sku, category, name, list_yuan from latent.products;
         """
     )
-    months = max(1, min(MONTHS, 1_200_000 // engine.persons))
+    months = max(1, min(MONTHS, PERSON_MONTHS_AT_ONCE // engine.persons))
     for first in range(0, MONTHS, months):
         last = min(MONTHS, first + months)
         engine.progress(f"visits, months {first + 1} to {last} of {MONTHS}")

@@ -132,11 +132,13 @@ def make_wechat(engine: Engine) -> None:
             where follower.day >= 0 and follower.day <= 869 and u(follower.pid, 'invited') < .12),
         inviters as (
             select pid, row_number() over (order by u(pid, 'inviter')) - 1 as place
-            from latent.followers where day < 200 and has_union)
-        select invited.*, inviters.pid as inviter
-        from invited join inviters
-            on inviters.place = bits(invited.pid, 'by') % (select count(*) from inviters)
-        where inviters.pid <> invited.pid;
+            from latent.followers where day < 200 and has_union),
+        keyed as (
+            select invited.*, (bits(pid, 'by') % total)::bigint as wanted
+            from invited cross join (select count(*) as total from inviters))
+        select keyed.* exclude (wanted), inviters.pid as inviter
+        from keyed join inviters on inviters.place = keyed.wanted
+        where inviters.pid <> keyed.pid;
         create table world.wechat.referrals as
         with firsts as (select pid, min(day) as first_day from latent.buys group by 1),
         made as (
