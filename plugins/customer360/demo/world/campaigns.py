@@ -54,7 +54,8 @@ def make_campaign_tool(engine: Engine) -> None:
                     then wechat.openid_account end as openid,
                case when u(rec, 'has_member') < .2 then member.member_no end as member_no,
                case when u(rec, 'has_city') < .7 then city end as city,
-               utc_at(contact.day, contact.second) as created_at, utc_at(contact.day, contact.second) as updated_at,
+               utc_at(contact.day, contact.second) as created_at, utc_at(contact.day,
+                   contact.second) as updated_at,
                seen(contact.day) as _from_day, null::int as _to_day
         from latent.contact_recs as contact
         join {spelled} as spelled using (rec)
@@ -99,7 +100,8 @@ def make_campaign_tool(engine: Engine) -> None:
         union all
         select send, campaign, contact_id, pid, 'click', open_day,
                open_second + 15 + below(u(send, 'clicked'), 200)
-        from opened where u(send, 'clicks') < .12 + .18 * (kind in ('persuadable', 'sure thing'))::int
+        from opened where u(send, 'clicks') < .12 + .18 * (kind in ('persuadable',
+            'sure thing'))::int
         union all
         select send, campaign, contact_id, pid, 'complaint', day, least(86000, second + 3000)
         from delivered where u(send, 'complains') <
@@ -124,7 +126,8 @@ def make_campaign_tool(engine: Engine) -> None:
         where arm = 'treat' order by 1;
 
         create table world.campaign.responses as
-        select row_number() over (order by answer.day, second, u(answer.send, 'answer'), answer.kind)
+        select row_number() over (order by answer.day, second, u(answer.send, 'answer'),
+            answer.kind)
                    as response_id,
                sends.send_id, answer.campaign as campaign_id, answer.contact_id, answer.kind,
                case when answer.kind = 'click' then 'https://m.qinglan.example/c/'
@@ -169,7 +172,8 @@ def make_campaign_tool(engine: Engine) -> None:
             from issued left join used using (campaign, pid))
         select coupon_code(pid, campaign) as coupon_code, campaign as campaign_id, contact_id,
                coupon_fen as value_fen, minimum_fen as min_spend_fen, status,
-               utc_at(stages.day, 28800) as issued_at, utc_at(stages.day + 14, 86399) as valid_until,
+               utc_at(stages.day, 28800) as issued_at, utc_at(stages.day + 14, 86399) as
+                   valid_until,
                utc_at(from_day, case when status = 'issued' then 28800 else 80000 end)
                    as updated_at, seen(from_day) as _from_day, to_day as _to_day
         from stages join latent.campaigns as campaign using (campaign)

@@ -35,7 +35,8 @@ def make_staff(engine: Engine) -> None:
         create table world.crm.sales_people as
         select sales_id::int as sales_id, names.plain as full_name, phone.mobile,
                lower(replace(names.pinyin, ' ', '.')) || sales_id || '@qinglan.example' as email,
-               pick(['零售一部', '零售二部', '大客户部', '线上运营部'], u(staff.pid, 'team')) as team,
+               pick(['零售一部', '零售二部', '大客户部', '线上运营部'], u(staff.pid, 'team'))
+                   as team,
                substr(city.code, 1, 2) || '0000' as province_code, city.province,
                pick(['大家电', '小家电', '厨电', '全品类'], u(staff.pid, 'line')) as product_line,
                u(staff.pid, 'active') < .93 as is_active,
@@ -143,7 +144,8 @@ def make_crm_persons(engine: Engine) -> None:
                     u(versions.rec, 'crmsource')) as source_channel,
                case when u(versions.rec, 'crmmember') < .26 then member.member_no end as member_no,
                staff.sales_id::int as sales_id,
-               case when u(versions.rec, 'remark') < .06 then pick(['老客户', '帮家人买', '注意：投诉过',
+               case when u(versions.rec, 'remark') < .06 then pick(['老客户', '帮家人买',
+                   '注意：投诉过',
                     '企业采购意向', '只接微信', '勿电'], u(versions.rec, 'remark2')) end as remark,
                local_at(versions.day, second) as created_at,
                local_at(changed, case when changed = versions.day then second
@@ -159,7 +161,8 @@ def make_crm_persons(engine: Engine) -> None:
         where versions.from_day <= 869 and coalesce(versions.to_day, 100000) > {START_DAY}
           and coalesce(versions.to_day, 100000) > versions.from_day
         union all
-        select person_no, pick(['测试', '测试客户', 'test', '张三测试', 'asdf'], u(number, 'tname')),
+        select person_no, pick(['测试', '测试客户', 'test', '张三测试', 'asdf'], u(number,
+            'tname')),
                null, '1990-01-01', '13800000000', null, 'test@test.com', '广东省', '广州市', null,
                '测试地址', '官网', null, null, '测试数据请忽略', local_at(day, 36000),
                local_at(day, 36000), day, null
@@ -255,16 +258,20 @@ def make_organisations(engine: Engine) -> None:
         create table latent.orgs as
         select org::bigint as org, below(u(org, 'oday'), 1500) - 700 as day,
                city.idx as city_idx, city.province, city.city, district.district, city.area_code,
-               pick(['华', '中', '鑫', '金', '宏', '瑞', '嘉', '恒', '博', '安', '天', '盛', '远', '德'],
-                    u(org, 'o1')) || pick(['达', '业', '通', '泰', '源', '景', '信', '凯', '悦', '邦',
+               pick(['华', '中', '鑫', '金', '宏', '瑞', '嘉', '恒', '博', '安', '天', '盛',
+                   '远', '德'],
+                    u(org, 'o1')) || pick(['达', '业', '通', '泰', '源', '景', '信', '凯',
+                        '悦', '邦',
                     '晟', '途', '禾', '颐'], u(org, 'o2')) || pick(['', '', '', '联', '世', '新'],
                     u(org, 'o3')) as core,
                pick(['酒店管理', '置业', '物业服务', '装饰工程', '教育科技', '餐饮管理', '公寓管理',
                      '医疗科技', '商贸', '电子'], u(org, 'industry')) as industry,
                pick(city.roads, u(org, 'oroad')) || (1 + below(u(org, 'ohouse'), 600)) || '号'
-                   || pick(['', '科技园A座', '商务中心12层', '大厦8楼', '广场3栋'], u(org, 'obuild'))
+                   || pick(['', '科技园A座', '商务中心12层', '大厦8楼', '广场3栋'], u(org,
+                       'obuild'))
                    as address,
-               '91' || city.code || upper(substr(md5(concat('org', org::varchar, seed())), 1, 10)) as code
+               '91' || city.code || upper(substr(md5(concat('org', org::varchar, seed())), 1,
+                   10)) as code
         from range({count}) as numbers(org)
         join latent.city_slots as slot on slot.slot = slot_of(u(org, 'ocity'))
         join latent.cities as city on city.idx = slot.item
@@ -371,7 +378,8 @@ def make_organisations(engine: Engine) -> None:
         where day <= 869;
         create table world.crm.deals as
         with stages as (
-            select *, 'qualify' as stage, day as from_day, day + length // 3 as to_day from latent.deals
+            select *, 'qualify' as stage, day as from_day, day + length // 3 as to_day from
+                latent.deals
             union all
             select *, 'proposal', day + length // 3,
                    case when outcome <> 'stalled' then day + length end from latent.deals
@@ -385,7 +393,8 @@ def make_organisations(engine: Engine) -> None:
                case when stage = 'lost' then pick(['价格', '竞品', '预算取消', '交期', '无回应'],
                     u(source, 'dlost')) end as lost_reason,
                local_at(day, 38000) as opened_at, on_day(day + length + 10) as expected_close_on,
-               case when stage in ('won', 'lost') then local_at(day + length, 60000) end as closed_at,
+               case when stage in ('won', 'lost') then local_at(day + length, 60000) end as
+                   closed_at,
                local_at(from_day, case when from_day = day then 38000 else 60000 end)
                    as updated_at,
                from_day as _from_day, to_day as _to_day
@@ -431,7 +440,8 @@ def make_leads(engine: Engine) -> None:
     engine.run(
         f"""
         create table latent.leads as
-        select lead.*, row_number() over (order by lead.day, u(lead.rec, 'leadno')) + 20000 as lead_id,
+        select lead.*, row_number() over (order by lead.day, u(lead.rec, 'leadno')) + 20000 as
+            lead_id,
                case when first_day > lead.day then first_day end as won_day,
                1 + below(u(lead.rec, 'leadreply')^2, 5) as reply_days, crm.person_no
         from latent.lead_recs as lead
@@ -480,7 +490,8 @@ def make_leads(engine: Engine) -> None:
 
         create table world.crm.activities as
         with of_leads as (
-            select lead.rec * 4 as source, lead.rec as seller, 'lseller' as seat, null::varchar as person_no,
+            select lead.rec * 4 as source, lead.rec as seller, 'lseller' as seat, null::varchar
+                as person_no,
                    null::varchar as org_no, lead_id, null::bigint as deal_id,
                    lead.day + reply_days as day, 36000 + lead.rec % 20000 as second
             from latent.leads as lead),
@@ -490,7 +501,8 @@ def make_leads(engine: Engine) -> None:
             from latent.deals, range(1 + below(u(deal_id, 'acts'), 4)) as numbers(k)),
         of_persons as (
             select -(rec * 4 + k), rec, 'seller', person_no, null, null, null,
-                   greatest(0, day) + below(u2(rec, k, 'visits'), 760), 34000 + below(u2(rec, k, 'actsec'), 28000)
+                   greatest(0, day) + below(u2(rec, k, 'visits'), 760), 34000 + below(u2(rec,
+                       k, 'actsec'), 28000)
             from latent.crm_recs, range(3) as numbers(k)
             where u2(rec, k, 'cared') < .12 and end_day is null),
         everything as (
@@ -498,13 +510,16 @@ def make_leads(engine: Engine) -> None:
             union all select * from of_persons)
         select row_number() over (order by day, second, u(source, 'actno')) + 400000 as activity_id,
                staff.sales_id::int as sales_id, person_no, org_no, lead_id, deal_id,
-               kind, kind || pick(['：跟进需求', '：报价沟通', '：节日问候', '：使用回访', '：邀约到店'],
+               kind, kind || pick(['：跟进需求', '：报价沟通', '：节日问候', '：使用回访',
+                   '：邀约到店'],
                                   u(source, 'actsub')) as subject,
-               pick(['客户表示再考虑', '已加微信', '约周末到店', '无人接听', '对价格敏感', '意向较强，下周签',
+               pick(['客户表示再考虑', '已加微信', '约周末到店', '无人接听', '对价格敏感',
+                   '意向较强，下周签',
                      '已发资料', '家里装修中，下月再联系', '对服务不满，已转售后', '确认收到样品'],
                     u(source, 'actnote')) as note,
                local_at(day, second) as happened_at, day as _from_day, null::int as _to_day
-        from (select *, pick(['电话', '微信', '拜访', '到店接待', '邮件'], u(source, 'actkind')) as kind
+        from (select *, pick(['电话', '微信', '拜访', '到店接待', '邮件'], u(source,
+            'actkind')) as kind
               from everything) as activity
         join latent.staff as staff on staff.place = 1 + case seat when 'lseller'
             then bits(seller, 'lseller') else bits(seller, 'seller') end

@@ -161,7 +161,8 @@ def make_world(engine: Engine) -> None:
         create table latent.rates(kind varchar, system varchar, table_name varchar, asked double,
             records bigint, planted bigint);
         create macro coupon_code(pid, campaign) as
-            'QL' || upper(substr(md5(concat(pid::varchar, '/', campaign::varchar, 'coupon', seed())),
+            'QL' || upper(substr(md5(concat(pid::varchar, '/', campaign::varchar, 'coupon',
+                seed())),
                                  1, 10));
         """
     )
@@ -269,7 +270,8 @@ def make_truth(engine: Engine) -> None:
     engine.run(
         f"""
         create table truths.truth.persons as
-        select 'P' || code as person_id, 'H' || substr(md5(concat('h', person.hid::varchar, seed())), 1, 10)
+        select 'P' || code as person_id, 'H' || substr(md5(concat('h', person.hid::varchar,
+            seed())), 1, 10)
                    as household_id,
                names.plain as full_name, person.sex, person.birth, on_day(person.join_day)
                    as joined_on,

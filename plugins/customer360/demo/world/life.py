@@ -183,7 +183,9 @@ def make_leaving(engine: Engine) -> None:
         from latent.wishes as wish
         left join latent.leaving as leave using (pid)
         left join latent.moods as mood on mood.pid = wish.pid and mood.month = wish.day // 30
-        where wish.day < coalesce(leave.leave_day, 100000)
+        join latent.season as season on season.day = wish.day
+        where (season.weight > 6 or u(wish.buy, 'holiday') < .5) and wish.day <
+            coalesce(leave.leave_day, 100000)
           and u(wish.buy, 'mood') < exp(least(0, .55 * coalesce(mood.mood, 0) / 1000.0));
         """
     )

@@ -93,7 +93,8 @@ def make_loyalty(engine: Engine) -> None:
             from latent.member_buys where member_no is not null and u(buy, 'redeems') < .22),
         expired as (
             select member_no, day + 365 as day, 0, 'expire' as kind,
-                   -(goods_fen // 100 * (5 + below(u(buy, 'lapse'), 20)) // 100)::int as points, buy,
+                   -(goods_fen // 100 * (5 + below(u(buy, 'lapse'), 20)) // 100)::int as
+                       points, buy,
                    'EXPIRE'
             from latent.member_buys where member_no is not null and u(buy, 'redeems') >= .5)
         select *, row_number() over (partition by member_no order by day, second, source, kind)

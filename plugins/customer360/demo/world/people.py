@@ -339,7 +339,8 @@ def make_people(engine: Engine) -> None:
                coalesce(foreigner, surname.pinyin || ' ' || given.pinyin) as pinyin,
                lower(coalesce(replace(foreigner, ' ', ''), given.pinyin || surname.pinyin))
                    as tight,
-               coalesce(foreigner, surname.plain || case person.sex when '男' then '先生' else '女士' end)
+               coalesce(foreigner, surname.plain || case person.sex when '男' then '先生' else
+                   '女士' end)
                    as polite,
                coalesce(english || ' ' || surname.pinyin, foreigner,
                         surname.plain || given.plain) as latin,
@@ -467,8 +468,10 @@ def make_phones(engine: Engine) -> None:
         select pid, 'oU6' || token(pid, 'union', 22) || 'Qx' as unionid,
                'o1A' || token(pid, 'open1', 22) || 'gh' as openid_account,
                'o2M' || token(pid, 'open2', 22) || 'mp' as openid_mini,
-               'anon-' || lower(substr(md5(concat(pid::varchar, 'anon', seed())), 1, 20)) as anonymous_id,
-               'anon-' || lower(substr(md5(concat(pid::varchar, 'anonb', seed())), 1, 20)) as anonymous_b
+               'anon-' || lower(substr(md5(concat(pid::varchar, 'anon', seed())), 1, 20)) as
+                   anonymous_id,
+               'anon-' || lower(substr(md5(concat(pid::varchar, 'anonb', seed())), 1, 20)) as
+                   anonymous_b
         from latent.people;
         """
     )

@@ -212,7 +212,8 @@ def make_callcentre(engine: Engine) -> None:
                case when status = 'closed' and u(ticket.source, 'article') < .5
                     then pick(articled.ids, u(ticket.source, 'which')) end as article_id,
                case when status = 'closed' then make_timestamp((opened + solves) * 1000000)
-                    else make_timestamp((opened + least(waits, 86399 - ticket.second)) * 1000000) end
+                    else make_timestamp((opened + least(waits, 86399 - ticket.second)) *
+                        1000000) end
                     as updated_at,
                from_day as _from_day, to_day as _to_day
         from latent.tickets as ticket join stages using (source)
@@ -245,7 +246,8 @@ def make_callcentre(engine: Engine) -> None:
         from said;
 
         create table world.callcentre.messages as
-        select row_number() over (order by said_at, u(source, 'msg')) + 9000000 as message_id, ticket_id,
+        select row_number() over (order by said_at, u(source, 'msg')) + 9000000 as message_id,
+            ticket_id,
                seq::int as seq, case when seq % 2 = 0 then 'customer' else 'agent' end as sender,
                case when seq = 0 then {
             COMPOSE.format(key="source", product="product.word", city="replace(city, '市', '')")
@@ -308,7 +310,8 @@ def make_aftersales(engine: Engine) -> None:
         from latent.cities as city, latent.partners as partner
         join latent.stores as store on store.idx = partner.store_idx group by 1;
         create table world.aftersales.partners as
-        select partner_code, replace(city, '市', '') || pick(['恒信', '速达', '安家', '鸿运', '佳诚'],
+        select partner_code, replace(city, '市', '') || pick(['恒信', '速达', '安家', '鸿运',
+            '佳诚'],
                    u(store_idx, 'partner')) || '家电服务有限公司' as name, province, city,
                area_code || '-' || (60000000 + perm8(store_idx, 'pphone') % 30000000) as phone,
                0 as _from_day, null::int as _to_day
@@ -419,7 +422,8 @@ def make_aftersales(engine: Engine) -> None:
                    as labour_yuan,
                (case when in_warranty then 0 else part_price end)::decimal(10,2) as parts_yuan,
                case when again = 2 then '安装完成' when u(source, 'fixed') < .82 then '已修复'
-                    else pick(['待配件', '建议换机', '用户拒修'], u(source, 'unfixed')) end as result,
+                    else pick(['待配件', '建议换机', '用户拒修'], u(source, 'unfixed')) end as
+                        result,
                drop_day as _from_day, null::int as _to_day
         from latent.visit_rows order by drop_day, partner_code, visit_no;
 

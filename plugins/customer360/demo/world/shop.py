@@ -275,7 +275,8 @@ def make_orders(engine: Engine) -> None:
                     as delivered_at,
                case status when 'completed'
                     then utc_at(deliver_day, 32400 + below(u(orders.buy, 'bell'), 36000))
-                    when 'shipped' then utc_at(ship_day, 54000 + below(u(orders.buy, 'ship'), 20000))
+                    when 'shipped' then utc_at(ship_day, 54000 + below(u(orders.buy, 'ship'),
+                        20000))
                     else utc_at(orders.day, second + 20 + below(u(orders.buy, 'paid'), 500)) end
                     as updated_at,
                case when orders.day > {START_DAY} and u(orders.buy, 'slot') < .7

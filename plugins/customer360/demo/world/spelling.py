@@ -120,9 +120,9 @@ def spell(
                         then typed(case when is_family then head_mobile else own_mobile end,
                                    below(u(rec, '{purpose}typed'), 5))
                     when is_family then head_mobile else own_mobile end as mobile,
-               case when is_family and (phone_mess is null or phone_mess = 'format') then 'family'
+               case when is_family and phone_mess is null then 'family'
                     else phone_mess end as phone_mess,
-               may_family,
+               may_family, is_family,
                case email_mess when 'missing' then null
                    when 'dummy' then pick(['test@test.com', '123@qq.com', 'a@a.com', 'no@no.com'],
                                           u(rec, '{purpose}mail'))
@@ -178,7 +178,8 @@ def note_rates(engine: Engine, system: str, table: str, result: str, rates: Rate
         ]
     parts.append(
         f"select 'phone_family', '{system}', '{table}', {rates.family}, count(*),"
-        f" count(*) filter (phone_mess = 'family') from {result} where may_family"
+        f" count(*) filter (phone_mess = 'family') from {result}"
+        " where may_family and (phone_mess is null or phone_mess = 'family')"
     )
     engine.run("insert into latent.rates " + " union all ".join(parts))
 
@@ -189,7 +190,8 @@ def note_mess(engine: Engine, system: str, table: str, spelled: str, keys: str) 
         engine.run(
             f"""
             insert into truths.truth.mess
-            select '{scale}_' || {scale}_mess, '{system}', '{table}', key::varchar, null
+            select '{scale}_' || {scale}_mess, '{system}', '{table}', key::varchar,
+                   case when '{scale}' = 'phone' and is_family then 'a phone of the family' end
             from {spelled} join ({keys}) as keys using (rec)
             where {scale}_mess is not null and {scale}_mess <> 'missing'
             order by 1, 4

@@ -12,7 +12,8 @@ def make_till(engine: Engine) -> None:
     engine.run(
         f"""
         create table world.till.stores as
-        select store_code, replace('清岚' || replace(city, '市', '') || district || '店', '区店', '店')
+        select store_code, replace('清岚' || replace(city, '市', '') || district || '店',
+            '区店', '店')
                    as name, province, city, nullif(district, '') as district,
                road || (1 + below(u(idx, 'door'), 300)) || '号' as address,
                round(latitude, 5) as latitude, round(longitude, 5) as longitude,

@@ -8,7 +8,7 @@ from customer360.demo.world.vocabulary.products import BRAND
 QUESTIONS = {
     "basic": '["您对本次购买是否满意（1-5）","您会推荐给朋友吗（0-10）"]',
     "deep": '["购买渠道","最看重的因素","对产品的建议","您会推荐给朋友吗（0-10）","家中人数"]',
-    "vip": '["对专属管家的评价","下一次计划购买的品类","愿意参加访谈吗","您会推荐给朋友吗（0-10）"]',
+    "vip": '["对专属管家的评价","下次计划购买的品类","愿意受访吗","您会推荐给朋友吗（0-10）"]',
 }
 
 
@@ -112,7 +112,8 @@ def make_voice(engine: Engine) -> None:
         from latent.responses where u(rec, 'interviewed') < case tier when 'vip' then .12
               when 'deep' then .05 else 0 end;
         create table world.voice.interviews as
-        select interview_id, case when u(rec, 'ivmember') < .5 then member.member_no end as member_no,
+        select interview_id, case when u(rec, 'ivmember') < .5 then member.member_no end as
+            member_no,
                names.plain as full_name,
                case when u(rec, 'ivphone') < .6 then phone.mobile end as phone,
                pick(['周敏', '何嘉', '方晓', '陆遥'], u(rec, 'ivby')) as interviewer,
@@ -147,7 +148,8 @@ def make_voice(engine: Engine) -> None:
         create table latent.review_recs as
         with judged as (
             select orders.buy, orders.pid, orders.order_no, orders.account_id, item.line,
-                   item.product, orders.deliver_day + 1 + below(u2(orders.buy, item.line, 'revday')^2,
+                   item.product, orders.deliver_day + 1 + below(u2(orders.buy, item.line,
+                       'revday')^2,
                        40) as day,
                    orders.buy * 8 + item.line as rec, trouble.aspect as trouble,
                    person.base_satisfaction
@@ -186,7 +188,8 @@ def make_voice(engine: Engine) -> None:
                    as body,
                strftime(local_at(review.day, 30000 + below(u(rec, 'revsec'), 55000)),
                         '%Y-%m-%d %H:%M:%S') as posted_at,
-               case when review.mood = 'bad' and u(rec, 'replied') < .6 then pick(['非常抱歉，请私信订单号',
+               case when review.mood = 'bad' and u(rec, 'replied') < .6 then
+                   pick(['非常抱歉，请私信订单号',
                     '给您添麻烦了，客服会尽快联系您', '感谢反馈，我们会改进'], u(rec, 'reply')) end
                    as reply,
                review.day as _from_day, null::int as _to_day
@@ -201,7 +204,8 @@ def make_voice(engine: Engine) -> None:
         order by posted_at, review_id;
 
         create table latent.post_recs as
-        select pid * 16 + k as rec, pid, greatest(0, join_day) + below(u2(pid, k, 'pday'), 860) as day
+        select pid * 16 + k as rec, pid, greatest(0, join_day) + below(u2(pid, k, 'pday'), 860)
+            as day
         from latent.people left join latent.leaving as leave using (pid),
              range(3) as numbers(k)
         where u2(pid, k, 'posts') < .035
@@ -216,7 +220,8 @@ def make_voice(engine: Engine) -> None:
         from latent.post_recs as post join latent.people as person using (pid)
         left join latent.moods as mood on mood.pid = post.pid and mood.month = post.day // 30;
         create table world.voice.posts as
-        select post_id, pick(['小红书', '微博', '抖音', '知乎'], u(post.pid, 'platform')) as platform,
+        select post_id, pick(['小红书', '微博', '抖音', '知乎'], u(post.pid, 'platform')) as
+            platform,
                names.nick as author,
                case when u(post.pid, 'handle') < .3 then names.tight
                         || digits(bits(post.pid, 'h2') % 1000, 3)

@@ -4,7 +4,7 @@ The months are made for all persons at once, sorted by time, and appended: memor
 at any size, and files by day come out in order.
 """
 
-from customer360.demo.world.engine import Engine
+from customer360.demo.world.engine import LAST_DAY, Engine
 from customer360.demo.world.life import MONTHS
 from customer360.demo.world.wechat import MINI_APP
 
@@ -107,7 +107,8 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                below(u2(visit, step, 'ms'), 1000) as ms,
                case when item.product is not null then item.product
                     else stepped.product end as product,
-               case when stepped.buy is not null then (['home', 'product', 'cart', 'checkout', 'order',
+               case when stepped.buy is not null then (['home', 'product', 'cart', 'checkout',
+                   'order',
                                                'done'])[step + 1]
                     when step = 0 then 'home'
                     else pick(['product', 'product', 'product', 'list', 'search', 'cart',
@@ -141,7 +142,8 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                          || case when act = 'order' then ',"order_amount":' || goods_fen / 100
                                  else '' end || '}}'
                     when act = 'search' then '{{"$lib":"MiniProgram","keyword":"' || category
-                         || pick(['', '哪款好', '滤芯', '价格', '安装', '优惠'], u2(visit, step, 'kw'))
+                         || pick(['', '哪款好', '滤芯', '价格', '安装', '优惠'], u2(visit,
+                             step, 'kw'))
                          || '"}}'
                     else '{{"$lib":"MiniProgram","$scene":"' || (1001 + visit % 90)
                          || '","$url_path":"pages/' || act || '/index"}}' end::json as properties,
@@ -169,7 +171,8 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                     else 'track' end as type,
                case when user_id is not null and step = case when buy is null then 1 else 3 end
                     then null
-                    else case act when 'product' then 'Product Viewed' when 'cart' then 'Product Added'
+                    else case act when 'product' then 'Product Viewed' when 'cart' then
+                        'Product Added'
                     when 'checkout' then 'Checkout Started' when 'order' then 'Order Completed'
                     when 'done' then 'Order Tracked' when 'search' then 'Products Searched' end end
                    as event,
@@ -200,7 +203,7 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                     end::json as traits,
                day + late as _from_day, null::int as _to_day
         from told join latent.sku_names on sku_names.idx = product
-        order by timestamp, message_id;
+        where day + late <= {LAST_DAY} order by timestamp, message_id;
         """
     )
     engine.run(
