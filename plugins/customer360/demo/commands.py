@@ -57,14 +57,17 @@ def start(
     from customer360.demo.systems import company
 
     layout = default_layout()
+    is_new = not layout.state.exists()
     state = company.start(
         layout, size=size, seed=seed, port=port, postgres_url=postgres_url, report=report
     )
     if as_json:
         answer(describe(state) | {"seconds": state.seconds})
         return
-    steps = ", ".join(f"{name} {value:.1f} s" for name, value in state.seconds.items())
-    click.echo(f"The company lives ({state.size}, seed {state.seed}). It took: {steps}.")
+    click.echo(f"The company lives: {state.size}, seed {state.seed}, evening of {date_of(state)}.")
+    if is_new:
+        steps = ", ".join(f"{name} {value:.1f}" for name, value in state.seconds.items())
+        click.echo(f"Seconds it took: {steps}.")
     show_connections(state)
 
 

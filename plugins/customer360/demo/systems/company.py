@@ -118,9 +118,10 @@ def start(
                 "this demo keeps its databases on another PostgreSQL server; "
                 "`customer360 demo reset` removes it"
             )
-        if port not in (None, state.port):
+        if port is not None and port != state.port:
+            need_port(port)
             stop_web(layout)
-            state.port = port or state.port
+            state.port = port
             write_state(layout, state)
         run_servers(layout, state)
         if state.advancing_to is not None:

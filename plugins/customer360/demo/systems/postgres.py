@@ -83,6 +83,10 @@ class Server:
     def start(self) -> None:
         """Make the server answer."""
 
+    def is_running(self) -> bool:
+        """Whether the server is there, as far as that can be known without asking it."""
+        return True
+
     def stop(self) -> None:
         """End what ``start`` began."""
 
@@ -108,6 +112,10 @@ class Server:
         try:
             connection = psycopg.connect(self.owner_url(database), autocommit=True)
         except psycopg.OperationalError as error:
+            if not self.is_running():
+                raise DemoError(
+                    "the systems are stopped: `customer360 demo start` starts them"
+                ) from None
             # libpq's text holds host and user, never the password.
             raise DemoError(
                 f"PostgreSQL does not answer for database {database}: {str(error).strip()} "
@@ -161,6 +169,10 @@ class EmbeddedServer(Server):
                 self._make_cluster()
             self._run()
         self._await_answer()
+
+    def is_running(self) -> bool:
+        """Whether the postmaster of our data folder lives."""
+        return self._process() is not None
 
     def stop(self) -> None:
         """End the server with its children; clean up the socket."""
