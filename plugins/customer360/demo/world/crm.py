@@ -149,7 +149,7 @@ def make_crm_persons(engine: Engine) -> None:
                     '企业采购意向', '只接微信', '勿电'], u(versions.rec, 'remark2')) end as remark,
                local_at(versions.day, second) as created_at,
                local_at(changed, case when changed = versions.day then second
-                        else 34000 + versions.rec % 28000 end) as updated_at,
+                        else 34000 + spread(versions.rec, 28000) end) as updated_at,
                versions.from_day as _from_day, versions.to_day as _to_day
         from versions join {spelled} as spelled on spelled.rec = versions.rec
         join latent.people as versions_sex on versions_sex.pid = versions.pid
@@ -213,9 +213,9 @@ def make_crm_persons(engine: Engine) -> None:
                pick(['注册页', '门店纸质', '小程序弹窗', '电话录音'], u(source, 'consentvia'))
                    as source,
                local_at(day, second) as captured_at,
-               case when status = 'withdrawn' then local_at(out_day, 40000 + rec % 30000) end
+               case when status = 'withdrawn' then local_at(out_day, 40000 + spread(rec, 30000)) end
                    as withdrawn_at,
-               case when status = 'withdrawn' then local_at(out_day, 40000 + rec % 30000)
+               case when status = 'withdrawn' then local_at(out_day, 40000 + spread(rec, 30000))
                     else local_at(day, second) end as updated_at,
                from_day as _from_day,
                case when to_day is null then end_day else least(to_day, end_day) end as _to_day
@@ -467,15 +467,16 @@ def make_leads(engine: Engine) -> None:
                status, staff.sales_id::int as sales_id,
                case when status = 'converted' and u(stages.rec, 'linked') < .6 then person_no end
                    as person_no,
-               local_at(stages.day, 33000 + stages.rec % 40000) as created_at,
-               local_at(stages.day, 33000 + stages.rec % 40000 + 1800) as assigned_at,
+               local_at(stages.day, 33000 + spread(stages.rec, 40000)) as created_at,
+               local_at(stages.day, 33000 + spread(stages.rec, 40000) + 1800) as assigned_at,
                case when status <> 'new' then local_at(stages.day + reply_days, 36000
-                    + stages.rec % 20000) end as first_contact_at,
+                    + spread(stages.rec, 20000)) end as first_contact_at,
                case when status = 'converted' then local_at(greatest(won_day,
                     stages.day + reply_days), 70000) end as converted_at,
-               case status when 'new' then local_at(stages.day, 33000 + stages.rec % 40000 + 1800)
+               case status when 'new' then local_at(stages.day, 33000 + spread(stages.rec,
+                   40000) + 1800)
                     when 'contacted' then local_at(stages.day + reply_days, 36000
-                         + stages.rec % 20000)
+                         + spread(stages.rec, 20000))
                     else local_at(greatest(won_day, stages.day + reply_days), 70000) end
                    as updated_at,
                case when stages.day > {START_DAY + 24} then pick(['douyin', 'baidu', 'wechat',
@@ -493,7 +494,7 @@ def make_leads(engine: Engine) -> None:
             select lead.rec * 4 as source, lead.rec as seller, 'lseller' as seat, null::varchar
                 as person_no,
                    null::varchar as org_no, lead_id, null::bigint as deal_id,
-                   lead.day + reply_days as day, 36000 + lead.rec % 20000 as second
+                   lead.day + reply_days as day, 36000 + spread(lead.rec, 20000) as second
             from latent.leads as lead),
         of_deals as (
             select deal_id * 8 + k, seller, 'seller', person_no, org_no, null, deal_id,

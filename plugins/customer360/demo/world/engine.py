@@ -32,6 +32,7 @@ create macro u2(key, other, purpose) as
 create macro z(key, purpose) as
     sqrt(-2 * ln(u(key, purpose || '#') + 1e-12)) * cos(6.283185307179586 * u(key, purpose));
 create macro below(draw, bound) as floor(draw * bound)::integer;
+create macro spread(key, bound) as (bits(key, 'spread') % bound)::bigint;
 create macro pick(items, draw) as items[1 + floor(draw * len(items))::integer];
 create macro slot_of(draw) as floor(draw * 8192)::integer;
 create macro pois(draw, mean) as

@@ -105,7 +105,8 @@ def make_accounts(engine: Engine) -> None:
                pick(['web', 'app', 'mini_program', 'mini_program'], u(rec, 'via'))
                    as registered_via,
                utc_at(day, second) as registered_at,
-               utc_at(changed, case when changed = day then second else 40000 + rec % 30000 end)
+               utc_at(changed, case when changed = day then second else 40000 + spread(rec,
+                   30000) end)
                    as updated_at,
                _from_day, _to_day
         from versions
@@ -226,7 +227,7 @@ def make_orders(engine: Engine) -> None:
         from ordered
         join latent.account_recs as account on account.rec = ordered.own_rec
         left join latent.staff_accounts as staff_account
-            on staff_account.place = ordered.buy % getvariable('staff_accounts');
+            on staff_account.place = spread(ordered.buy, getvariable('staff_accounts'));
         """
     )
     spelled = spell(
@@ -431,7 +432,7 @@ def make_carts(engine: Engine) -> None:
             select cart_id, carts.day, second, days, source, line + 1, slots.item, 1, price.fen
             from latent.carts cross join range(2) as numbers(line)
             join latent.sku_slots as slots on slots.phase = 2
-                and slots.premium = (source % 3 = 0)
+                and slots.premium = (spread(source, 3) = 0)
                 and slots.slot = slot_of(u2(source, line, 'cartsku'))
             join latent.price_days as price on price.product = slots.item
                 and price.day = carts.day

@@ -92,7 +92,7 @@ def make_till(engine: Engine) -> None:
         from latent.receipts as receipt
         left join latent.receipt_phones as phone on phone.buy = receipt.buy
         left join latent.staff_members as staff
-            on staff.place = receipt.buy % getvariable('staff_members')
+            on staff.place = spread(receipt.buy, getvariable('staff_members'))
         order by receipt.day, store_code, receipt.receipt_no;
 
         create table world.till.receipt_lines as

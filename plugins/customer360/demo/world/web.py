@@ -145,7 +145,7 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                          || pick(['', '哪款好', '滤芯', '价格', '安装', '优惠'], u2(visit,
                              step, 'kw'))
                          || '"}}'
-                    else '{{"$lib":"MiniProgram","$scene":"' || (1001 + visit % 90)
+                    else '{{"$lib":"MiniProgram","$scene":"' || (1001 + spread(visit, 90))
                          || '","$url_path":"pages/' || act || '/index"}}' end::json as properties,
                day as _from_day, null::int as _to_day
         from latent.hits join latent.sku_names on sku_names.idx = product

@@ -63,7 +63,8 @@ def make_wechat(engine: Engine) -> None:
                    as province,
                case when u(stages.pid, 'wcity') < .5 then replace(city, '市', '') end as city,
                subscribe, epoch_s_at(day, second) as subscribe_time,
-               case when not subscribe then epoch_s_at(quit_day, 60000 + stages.pid % 20000) end
+               case when not subscribe then epoch_s_at(quit_day, 60000 + spread(stages.pid,
+                   20000)) end
                    as unsubscribe_time,
                pick(['ADD_SCENE_SEARCH', 'ADD_SCENE_QR_CODE', 'ADD_SCENE_PROFILE_CARD',
                      'ADD_SCENE_PAID', 'ADD_SCENE_OTHERS'], u(stages.pid, 'scene'))
@@ -105,7 +106,7 @@ def make_wechat(engine: Engine) -> None:
         join latent.people as person on person.pid = follower.pid
         join latent.homes as home on home.hid = person.hid and home.seq = 0
         join latent.groups as groups on groups.store_idx = home.store_idx
-            and groups.number = follower.pid % (1 + (home.store_idx % 3))
+            and groups.number = spread(follower.pid, 1 + (home.store_idx % 3))
         where u(follower.pid, 'group') < .26;
         create table world.wechat.group_members as
         with stages as (
