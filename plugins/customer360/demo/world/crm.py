@@ -386,16 +386,22 @@ def make_organisations(engine: Engine) -> None:
             union all
             select *, outcome, day + length, null from latent.deals where outcome <> 'stalled')
         select deal_id, org_no, person_no, staff.sales_id::int as sales_id,
-               pick(['年度采购', '样板间配套', '宿舍改造', '全屋家电', '新风净水工程', '员工福利'],
-                    u(source, 'dtitle')) as title,
+               case when org_no is null
+                    then pick(['全屋家电', '婚房套装', '厨房改造', '旧家电换新'],
+                              u(source, 'dtitle'))
+                    else pick(['年度采购', '样板间配套', '宿舍改造', '新风净水工程', '员工福利'],
+                              u(source, 'dtitle')) end as title,
                pick(['大家电', '小家电', '厨电', '全品类'], u(source, 'dline')) as product_line,
                stage, yuan::decimal(14,2) as amount_yuan,
                case when stage = 'lost' then pick(['价格', '竞品', '预算取消', '交期', '无回应'],
                     u(source, 'dlost')) end as lost_reason,
-               local_at(day, 38000) as opened_at, on_day(day + length + 10) as expected_close_on,
-               case when stage in ('won', 'lost') then local_at(day + length, 60000) end as
+               local_at(day, 33000 + spread(source, 26000)) as opened_at, on_day(day + length +
+                   10) as expected_close_on,
+               case when stage in ('won', 'lost') then local_at(day + length,
+                    34000 + spread(-source, 28000)) end as
                    closed_at,
-               local_at(from_day, case when from_day = day then 38000 else 60000 end)
+               local_at(from_day, case when from_day = day then 33000 + spread(source, 26000)
+                        else 34000 + spread(-source, 28000) end)
                    as updated_at,
                from_day as _from_day, to_day as _to_day
         from stages join latent.staff as staff

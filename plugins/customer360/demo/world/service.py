@@ -28,7 +28,8 @@ def make_texts(engine: Engine) -> None:
     """Phrases, articles, parts and faults as tables."""
     engine.table(
         "latent.texts",
-        "aspect varchar, mood varchar, openings varchar[], middles varchar[], endings varchar[]",
+        "aspect varchar, mood varchar, openings varchar[], middles varchar[], endings varchar[],"
+        " replies varchar[]",
         phrases.text_rows(),
     )
     engine.table(
@@ -57,8 +58,7 @@ def make_texts(engine: Engine) -> None:
         "article_id int, title varchar, topic varchar, body varchar",
         [(101 + i, *row) for i, row in enumerate(phrases.ARTICLES)],
     )
-    for name, words in (("replies", phrases.AGENT_REPLIES), ("follow_ups", phrases.FOLLOW_UPS)):
-        engine.con.execute(f"set variable {name} = $1::varchar[]", [words.split("|")])
+    engine.con.execute("set variable follow_ups = $1::varchar[]", [phrases.FOLLOW_UPS.split("|")])
 
 
 def _split(item: str) -> tuple[str, str]:
@@ -170,6 +170,9 @@ def make_callcentre(engine: Engine) -> None:
                 + 250 * base_satisfaction)::int as sentiment
         from timed;
 
+        create table latent.articled as
+        select topic, list(article_id order by article_id) as ids from latent.articles group by 1;
+
         create table world.callcentre.tickets as
         with stages as (
             select source, 'open' as status, day as from_day,
@@ -177,10 +180,7 @@ def make_callcentre(engine: Engine) -> None:
             from latent.tickets
             union all
             select source, 'closed', greatest(solved_day, (day * 86400 + second + solves) // 86400),
-                   null from latent.tickets),
-        articled as (
-            select topic, list(article_id order by article_id) as ids from latent.articles
-            group by 1)
+                   null from latent.tickets)
         select ticket.ticket_id,
                pick(['phone', 'phone', 'online', 'mini_program'], u(ticket.source, 'via'))
                    as channel,
@@ -219,7 +219,7 @@ def make_callcentre(engine: Engine) -> None:
         from latent.tickets as ticket join stages using (source)
         join {spelled} as spelled on spelled.rec = ticket.source
         join latent.wechat_ids as wechat on wechat.pid = ticket.pid
-        left join articled on articled.topic = ticket.aspect
+        left join latent.articled as articled on articled.topic = ticket.aspect
         left join (select pid, max(member_no) as member_no from latent.member_recs
                    where rec % 2 = 0 group by 1) as member on member.pid = ticket.pid
         left join latent.orders as orders on orders.buy = ticket.buy
@@ -252,12 +252,15 @@ def make_callcentre(engine: Engine) -> None:
                case when seq = 0 then {
             COMPOSE.format(key="source", product="product.word", city="replace(city, '市', '')")
         }
-                    when seq % 2 = 1 then pick(getvariable('replies'), u(source, 'reply'))
+                    when seq % 2 = 1 then pick(text.replies, u(source, 'reply'))
                     else pick(getvariable('follow_ups'), u(source, 'follow')) end as body,
-               null::int as article_id, make_timestamp(said_at * 1000000) as sent_at,
+               case when seq = 1 and u(call, 'article') < .5
+                    then pick(articled.ids, u(call, 'which')) end as article_id,
+               make_timestamp(said_at * 1000000) as sent_at,
                day as _from_day, null::int as _to_day
         from latent.messages as message
         join latent.texts as text on text.aspect = message.aspect and text.mood = message.mood
+        left join latent.articled as articled on articled.topic = message.aspect
         join (select idx, case when is_consumable then replace(name, '{products.BRAND}', '')
                                else category end as word from latent.products)
             as product on product.idx = message.about
