@@ -326,8 +326,7 @@ def show_truth(truth: dict[str, Any]) -> None:
     click.echo("\nThe truth")
     for name, value in truth.items():
         if isinstance(value, list):
-            click.echo(f"{name}:")
-            for row in value:
-                click.echo("  " + ", ".join(f"{key} {cell(item)}" for key, item in row.items()))
+            click.echo(f"\n{name}")
+            show_rows(list(value[0]), [tuple(row.values()) for row in value])
         else:
             click.echo(f"{name:<40}{value}")
