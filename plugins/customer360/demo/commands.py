@@ -325,7 +325,7 @@ def show_truth(truth: dict[str, Any]) -> None:
     """How hard the company is, and each kind of mess: asked for and planted."""
     click.echo("\nThe truth")
     for name, value in truth.items():
-        if isinstance(value, list):
+        if isinstance(value, list) and value:
             click.echo(f"\n{name}")
             show_rows(list(value[0]), [tuple(row.values()) for row in value])
         else:
