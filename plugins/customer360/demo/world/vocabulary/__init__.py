@@ -1,0 +1,1 @@
+"""Words the world is made of: names, places, products, phrases. Constants and their expansion."""
