@@ -33,14 +33,13 @@ class ModelError(Customer360Error):
     """A model cannot be trained, or its file is not what the registry says."""
 
 
-<<<<<<< HEAD
 class PublishError(Customer360Error):
     """A snapshot cannot be published, found, read or taken back."""
 
 
 class ExportError(Customer360Error):
     """An export cannot be made as declared, or the export before it is gone or altered."""
-=======
+
+
 class DemoError(Customer360Error):
     """The demo company cannot be made, moved on or removed as asked."""
->>>>>>> demo
