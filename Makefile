@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help env run backfill up down lock clean
+.PHONY: help env run backfill up down test test-faults check lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,19 @@ up: env  ## Start Airflow with its web interface; prints address and login
 
 down: env  ## Stop it
 	@$(LOCAL) down
+
+test: env  ## Pass every test but the long fault runs
+	@$(BIN)/pytest -m "not faults"
+
+test-faults: env  ## The long fault runs: kills, full disks, zombies
+	@$(BIN)/pytest -m faults
+
+check: env  ## Static checks: ruff, mypy, sqlfluff, the hooks' configuration
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+	@$(BIN)/pre-commit validate-config
 
 lock:  ## Renew requirements.lock from requirements.in
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

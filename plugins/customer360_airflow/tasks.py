@@ -28,7 +28,10 @@ from customer360.settings import Settings, load_settings
 NO_USE_IN_RETRYING = (ConfigError, GateError, ModelError, SchemaDriftError)
 """The same input gives the same error: a person has to act first."""
 
-SAFE_TO_QUOTE = (AttributeError, ImportError, MemoryError, NameError, OSError)
+BUGS = (AttributeError, ImportError, NameError)
+"""Errors of the code itself, not worth a retry either."""
+
+SAFE_TO_QUOTE = (*BUGS, MemoryError, OSError)
 """Unexpected errors whose text names code or files, never values of rows."""
 
 
@@ -84,7 +87,8 @@ def told_plainly() -> Iterator[None]:
             f"  {frame.filename}:{frame.lineno} in {frame.name}"
             for frame in traceback.extract_tb(error.__traceback__)[1:]
         )
-        raise StepFailedError(
+        kind = AirflowFailException if isinstance(error, BUGS) else StepFailedError
+        raise kind(
             f"unexpected {type(error).__qualname__}{text} at\n{places}\n"
             "(the text of such errors is kept back where it may quote rows)"
         ) from None

@@ -147,7 +147,7 @@ class Instance:
             "core__executor": "LocalExecutor",
             "core__parallelism": 4,  # 32 on two cores lost a task to a time-out of the API
             "core__load_examples": False,
-            "core__default_task_retry_delay": 5,  # a person is waiting
+            "core__default_task_retry_delay": 3,  # a person is waiting
             "core__fernet_key": kept["fernet_key"],
             "core__simple_auth_manager_users": "admin:admin",
             "core__simple_auth_manager_passwords_file": self.passwords_path,

@@ -185,16 +185,12 @@ def _migrate() -> None:
 
 def _tidy() -> None:
     """Make the pools, and close what a killed instance left open."""
-    from airflow.models.pool import Pool
     from airflow.utils.session import create_session
 
-    from customer360_airflow.defaults import POOLS
+    from customer360_airflow.deploy import ensure_pools
 
+    ensure_pools()
     with create_session() as session:
-        for name, (slots, description) in POOLS.items():
-            Pool.create_or_update_pool(
-                name, slots, description, include_deferred=False, session=session
-            )
         _close_dead(session, runs=sys.argv[1] == "run")
 
 

@@ -1,0 +1,115 @@
+"""What every DAG must have, whoever wrote it."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from customer360 import pipeline
+from customer360.settings import PROJECT, load_settings
+from customer360_airflow.defaults import POOLS, WRITER_POOL
+
+HEAVY = ("dbt", "great_expectations", "matplotlib", "pandas", "scipy", "sklearn", "splink")
+READ_ONLY = {"extract", "activate"}
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return [source.name for source in pipeline.declared_sources(load_settings())]
+
+
+def waited_for(dag):
+    """Names of the assets that a DAG needs, every one of them, before it starts."""
+    condition = dag.timetable.asset_condition
+    return {asset.name for asset in getattr(condition, "objects", [condition])}
+
+
+def test_no_dag_file_fails_to_import(dag_bag):
+    assert dag_bag.import_errors == {}
+
+
+def test_every_dag_file_gives_a_dag(dag_bag):
+    files = {path.name for path in (PROJECT / "dags").glob("*.py")}
+    assert {Path(dag.fileloc).name for dag in dag_bag.dags.values()} == files
+
+
+def test_each_declared_source_has_an_ingest_dag_of_its_owner(dag_bag):
+    declared = {
+        f"ingest_{source.name}": source.owner
+        for source in pipeline.declared_sources(load_settings())
+    }
+    found = {
+        dag_id: dag.get_task("extract").owner
+        for dag_id, dag in dag_bag.dags.items()
+        if dag_id.startswith("ingest_")
+    }
+    assert found == declared
+
+
+def test_dags_say_what_they_are_and_do_not_overlap_with_themselves(dag_bag):
+    for dag in dag_bag.dags.values():
+        assert dag.description, dag.dag_id
+        assert dag.doc_md, dag.dag_id
+        assert "customer360" in dag.tags, dag.dag_id
+        assert len(dag.tags) >= 2, dag.dag_id
+        assert dag.max_active_runs == 1, dag.dag_id
+        assert dag.catchup is False, dag.dag_id
+
+
+def test_tasks_have_owner_retries_time_limit_and_callbacks(dag_bag):
+    for dag in dag_bag.dags.values():
+        for task in dag.tasks:
+            name = f"{dag.dag_id}.{task.task_id}"
+            assert task.owner not in {"", "airflow"}, name
+            assert task.retries >= 1, name
+            assert task.retry_exponential_backoff > 1, name
+            assert timedelta(0) < task.max_retry_delay <= timedelta(minutes=30), name
+            assert timedelta(0) < task.execution_timeout <= timedelta(hours=2), name
+            assert task.on_failure_callback, name
+            assert task.on_retry_callback, name
+            assert not task.depends_on_past, name  # days arrive in any order
+
+
+def test_whoever_writes_the_warehouse_takes_the_one_slot_for_it(dag_bag):
+    assert POOLS[WRITER_POOL][0] == 1
+    for dag in dag_bag.dags.values():
+        for task in dag.tasks:
+            expected = "default_pool" if task.task_id in READ_ONLY else WRITER_POOL
+            assert task.pool == expected, f"{dag.dag_id}.{task.task_id}"
+
+
+def test_build_waits_for_every_source_and_publishes_last(dag_bag, sources):
+    build = dag_bag.dags["build_customer_360"]
+    assert waited_for(build) == {f"raw_{source}" for source in sources}
+    order = [task.task_id for task in build.topological_sort()]
+    assert order == [
+        "begin",
+        "load_raw",
+        "audit_raw",
+        "build_marts",
+        "audit_marts",
+        "train_if_needed",
+        "score",
+        "build_scored_marts",
+        "audit_scores",
+        "publish",
+    ]
+    assert [task.task_id for task in build.tasks if task.outlets] == ["publish"]
+
+
+def test_activation_follows_the_published_snapshot(dag_bag):
+    (published,) = dag_bag.dags["build_customer_360"].get_task("publish").outlets
+    assert waited_for(dag_bag.dags["activate_customers"]) == {published.name}
+
+
+def test_dag_files_import_nothing_heavy():
+    code = (
+        "import runpy, sys\n"
+        f"for path in {[str(path) for path in sorted((PROJECT / 'dags').glob('*.py'))]}:\n"
+        "    runpy.run_path(path)\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"

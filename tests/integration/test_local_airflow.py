@@ -1,0 +1,166 @@
+"""The local Airflow, its scheduler and the DAGs, with a fake library that obeys orders."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from customer360.settings import PROJECT, load_settings
+from customer360_airflow.local.instance import Instance
+
+pytestmark = [pytest.mark.scheduler, pytest.mark.timeout(600)]
+
+CHAIN = [
+    "begin",
+    "load_raw",
+    "audit:raw",
+    "build_marts",
+    "audit:marts",
+    "train_if_needed",
+    "score",
+    "build_scored_marts",
+    "audit:scores",
+    "publish",
+    "activate",
+]
+SECRET = "Wang Xiaoming 13812345678"
+
+
+@dataclass
+class Local:
+    """A local Airflow of a company that nobody else uses."""
+
+    instance: Instance
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "customer360_airflow.local", *arguments],
+            env=self.environment,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @property
+    def fake(self) -> Path:
+        folder = self.instance.settings.data_dir / "fake"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def break_steps(self, **faults: str) -> None:
+        (self.fake / "faults.json").write_text(json.dumps(faults))
+
+    def steps(self, key: str) -> list[str]:
+        lines = (self.fake / "steps.jsonl").read_text().splitlines()
+        return [record["step"] for record in map(json.loads, lines) if record["as_of"] == key]
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    company = f"test_{os.getpid()}"
+    data = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUSTOMER360_DATA", str(data))
+        instance = Instance.of(load_settings(company))
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
+        "COMPANY": company,
+        "CUSTOMER360_DATA": str(data),
+        "PYTHONPATH": str(PROJECT / "tests" / "fakes"),
+    }
+    made = Local(instance, environment)
+    try:
+        up = made("up")
+        assert up.returncode == 0, up.stderr
+        yield made
+    finally:
+        made("down")
+        shutil.rmtree(instance.home, ignore_errors=True)
+
+
+def test_one_day_goes_through_the_whole_chain_also_when_a_task_is_killed(local):
+    local.break_steps(load_raw="crash")
+    done = local("run", "--as-of", "2017-03-01")
+    assert done.returncode == 0, done.stderr
+    steps = local.steps("2017-03-01")
+    extracts, rest = steps[:4], steps[4:]
+    assert all(step.startswith("extract:") for step in extracts)
+    assert rest == ["begin", "load_raw", *CHAIN[1:]]
+    assert "will be tried again" in done.stderr
+    assert "as_of: 2017-03-01" in done.stdout
+
+
+def test_every_step_of_a_day_gets_the_same_run_id_also_on_a_retry(local):
+    lines = (local.fake / "steps.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    ids = {record["run_id"] for record in records if "run_id" in record}
+    assert len(ids) == 1
+    assert ids.pop().startswith("2017-03-01_")
+
+
+def test_a_failed_gate_stops_the_day_says_what_to_mend_and_publishes_nothing(local):
+    local.break_steps(**{"audit:raw": "gate"})
+    done = local("run", "--as-of", "2017-03-02")
+    assert done.returncode == 1
+    assert "3 rows break 'quantity at least 0' (keys 17, 18, 19). Mend them." in done.stderr
+    log = done.stderr.split("log: ")[1].split()[0]
+    assert (PROJECT / log).is_file()
+    assert local.steps("2017-03-02")[-1] == "audit:raw"
+
+
+def test_a_failed_source_holds_back_its_day_and_a_new_run_of_the_day_reads_all_anew(local):
+    local.break_steps(**{"extract:till": "gate"})
+    failed = local("run", "--as-of", "2017-03-03")
+    assert failed.returncode == 1
+    assert "begin" not in local.steps("2017-03-03")
+    local.break_steps()
+    done = local("run", "--as-of", "2017-03-03")
+    assert done.returncode == 0, done.stderr
+    steps = local.steps("2017-03-03")
+    assert sorted(steps[4:8]) == sorted(steps[:4])  # all four again, and before
+    assert steps[8:] == CHAIN
+
+
+def test_several_days_follow_each_other_whole(local):
+    local.break_steps(**{"extract:till@2017-04-02": "gate"})
+    done = local("backfill", "--from", "2017-04-01", "--to", "2017-04-03")
+    assert done.returncode == 1
+    assert done.stderr.count("failed for 2017-04-02") == 1
+    assert local.steps("2017-04-01")[4:] == CHAIN
+    assert local.steps("2017-04-03")[4:] == CHAIN
+    assert not set(CHAIN) & set(local.steps("2017-04-02"))
+    local.break_steps()
+
+
+def test_no_log_holds_what_an_unforeseen_error_quotes(local):
+    local.break_steps(**{"extract:till": "unexpected"})
+    done = local("run", "--as-of", "2017-03-04")
+    local.break_steps()
+    assert done.returncode == 1
+    assert "unexpected ValueError" in done.stderr
+    holding = [
+        path
+        for path in local.instance.home.rglob("*.log")
+        if SECRET.split()[-1] in path.read_text(errors="replace")
+    ]
+    assert holding == []
+
+
+def test_down_leaves_no_process_even_after_the_first_one_was_killed(local):
+    running = local.instance.running()
+    assert running is not None
+    members = [process.pid for process in local.instance.processes()]
+    assert len(members) >= 4
+    os.kill(running.pid, signal.SIGKILL)
+    assert local("down").returncode == 0
+    assert not [pid for pid in members if psutil.pid_exists(pid)]
+    assert local.instance.running() is None
