@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.common.errors import ModelDataError
 from models.common.btyd import BuyTillYouDie, fit_basket, fit_purchases, purchases
+from models.common.errors import ModelDataError
 
 TRUTH = BuyTillYouDie(r=0.8, alpha=6.0, a=0.7, b=3.0)
 WEEKS = 26.0
