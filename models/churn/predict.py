@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,7 @@ def explainer(model: ChurnModel) -> Explainer:
     return Explainer(model, path_contributions(model.estimator, groups, len(names)))
 
 
+@lru_cache(maxsize=10_000)
 def _ago(days: int) -> str:
     return "today" if days == 0 else "yesterday" if days == 1 else f"{days} days ago"
 
@@ -188,10 +190,12 @@ def _rhythm(texts: _Texts) -> Told:
     return _words(words), once | (recency > gap), ~once & (recency <= gap)
 
 
+@lru_cache(maxsize=10_000)
 def _days(days: float) -> str:
     return "day" if round(days) <= 1 else f"{round(days)} days"
 
 
+@lru_cache(maxsize=10_000)
 def _count(number: float, what: str) -> str:
     return f"{number:.0f} {what}" if round(number) != 1 else f"1 {what.removesuffix('s')}"
 

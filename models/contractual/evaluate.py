@@ -77,7 +77,7 @@ def cross_validate(frame: pd.DataFrame, label: Floats, folds: int, seed: int) ->
         parts.append(reasons_in_words(model, rows, added))
         for name, weight in zip(model.members, model.weights, strict=True):
             weights[name] = weights.get(name, 0.0) + float(weight) / folds
-        fitted = _rule_scores(frame.iloc[fit], label[fit], rows, best)
+        fitted = rule_scores(frame.iloc[fit], label[fit], rows, best)
         for rule, score in zip(rules, fitted, strict=True):
             rules[rule][held] = score
     importance = pd.concat(added_parts).abs().mean().sort_values(ascending=False)
@@ -92,7 +92,7 @@ def cross_validate(frame: pd.DataFrame, label: Floats, folds: int, seed: int) ->
     )
 
 
-def _rule_scores(
+def rule_scores(
     fit: pd.DataFrame, label: Floats, held: pd.DataFrame, best: str
 ) -> tuple[NDArray, ...]:
     """What one would do without this model: one-hot logistic, one column, the base rate."""

@@ -119,18 +119,23 @@ def fit_clusters(
     quantiles = np.nanquantile(values[:, kept], np.linspace(0.0, 1.0, 101), axis=0)
     scores = normal_scores(values[:, kept], quantiles)
     comparable = last is not None and last.features == names
-    wanted = [groups] if groups else [len(last.labels)] if comparable and last else range(3, 9)
+    # The last run's number is kept as long as it still fits, so that groups do not come and go.
+    plans = [[groups]] if groups else [list(range(3, 9))]
+    if comparable and last and not groups:
+        plans.insert(0, [len(last.labels)])
     random = np.random.default_rng(seed)
     few = random.choice(len(scores), min(SAMPLE, len(scores)), replace=False)
     found: list[tuple[float, Floats]] = []
-    for number in wanted:
-        start = last.centroids if comparable and last and len(last.labels) == number else None
-        for centroids in _candidates(scores[few], number, seed, start):
-            nearest = _nearest(scores, centroids)
-            shares = np.bincount(nearest, minlength=number) / len(scores)
-            if shares.min() >= MIN_SHARE and shares.max() <= MAX_SHARE:
-                found.append((float(calinski_harabasz_score(scores[few], nearest[few])), centroids))
-                break
+    for plan in plans:
+        for number in plan if not found else []:
+            start = last.centroids if comparable and last and len(last.labels) == number else None
+            for centroids in _candidates(scores[few], number, seed, start):
+                nearest = _nearest(scores, centroids)
+                shares = np.bincount(nearest, minlength=number) / len(scores)
+                if shares.min() >= MIN_SHARE and shares.max() <= MAX_SHARE:
+                    index = float(calinski_harabasz_score(scores[few], nearest[few]))
+                    found.append((index, centroids))
+                    break
     if not found:
         raise ModelDataError(
             "no division leaves all groups between 2 % and 50 % of the customers; "

@@ -67,6 +67,15 @@ def test_no_group_is_tiny_or_nearly_everyone() -> None:
     assert shares.between(0.02, 0.5).all()
 
 
+def test_a_last_run_that_no_longer_fits_is_given_up() -> None:
+    frame, kind = company()
+    first = fit_clusters(frame[kind != 2], FEATURES, groups=3)
+    grown = pd.concat([frame[kind == 1]] * 4 + [frame[kind != 1]], ignore_index=True)
+    second = fit_clusters(grown, FEATURES, last=first)
+    shares = pd.Series(second.predict(grown)).value_counts(normalize=True)
+    assert shares.between(0.02, 0.5).all()
+
+
 def test_a_crowd_that_cannot_be_divided_within_the_bounds_is_said() -> None:
     frame = pd.DataFrame({"x": [0.0] * 290 + [1.0] * 10})
     with pytest.raises(ModelDataError, match="between 2 % and 50 %"):

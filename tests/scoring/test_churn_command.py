@@ -13,7 +13,8 @@ MAPPING = "fields: {customer_id: who, on: day, amount: euros}\n"
 
 
 @pytest.fixture
-def files(tmp_path, shop_orders):
+def files(tmp_path, shop_orders, monkeypatch):
+    monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path / "data"))
     lines = pd.DataFrame(
         {
             "who": shop_orders["customer_id"],

@@ -114,7 +114,8 @@ def test_ties_and_small_companies_have_tiers():
     assert sorted(set(tiers(np.zeros(100)))) == ["high", "low", "middle", "top"]
 
 
-def test_the_command_writes_forecasts_and_a_card(tmp_path, shop_orders):
+def test_the_command_writes_forecasts_and_a_card(tmp_path, shop_orders, monkeypatch):
+    monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path / "data"))
     shop_orders.rename(columns={"ordered_on": "at"}).to_parquet(tmp_path / "orders.parquet")
     (tmp_path / "m.yml").write_text(
         "fields: {customer_id: customer_id, at: at, amount: amount_cents}", encoding="utf-8"

@@ -5,7 +5,6 @@ from datetime import date, datetime
 from pathlib import Path
 
 import click
-import duckdb
 import numpy as np
 
 from customer360.exceptions import ModelError
@@ -20,6 +19,7 @@ from customer360.scoring.mapping import TransactionMapping, load_mapping, read_t
 from customer360.scoring.output import report, write_card
 from customer360.scoring.transactions import check_as_of, load_orders
 from customer360.settings import load_settings
+from customer360.warehouse import connect
 from models.churn.card import unchecked_card
 from models.churn.train import ASSUMED
 from models.common.card import ModelCard
@@ -62,9 +62,7 @@ def churn(
     began = time.monotonic()
     day: date = as_of.date()
     table = read_table(source, load_mapping(mapping_path, TransactionMapping))
-    settings = load_settings()
-    with duckdb.connect() as connection:
-        connection.execute(f"set threads = {settings.threads}")
+    with connect(load_settings()) as connection:
         load_orders(connection, table.frame)
         notes = [*table.notes, *check_as_of(connection, day)]
         figures: dict[str, object] = {}

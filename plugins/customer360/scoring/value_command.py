@@ -5,13 +5,13 @@ from datetime import date, datetime
 from pathlib import Path
 
 import click
-import duckdb
 
 from customer360.scoring.mapping import TransactionMapping, load_mapping, read_table, write_scores
 from customer360.scoring.output import report, write_card
 from customer360.scoring.transactions import check_as_of, load_orders
 from customer360.scoring.value import fit_value, score_value
 from customer360.settings import load_settings
+from customer360.warehouse import connect
 from models.value.card import value_card
 
 
@@ -53,9 +53,7 @@ def value(
     began = time.monotonic()
     day: date = as_of.date()
     table = read_table(source, load_mapping(mapping_path, TransactionMapping))
-    settings = load_settings()
-    with duckdb.connect() as connection:
-        connection.execute(f"set threads = {settings.threads}")
+    with connect(load_settings()) as connection:
         load_orders(connection, table.frame)
         notes = [*table.notes, *check_as_of(connection, day)]
         fitted = fit_value(connection, day, horizon_days, seed=seed)
