@@ -1,6 +1,6 @@
 """How long each DAG file takes to import, as Airflow's DAG processor meets it.
 
-Not a test: wall clocks are not asserted. ``make bench`` prints it (one JSON object with ``--json``).
+Not a test: wall clocks are not asserted. It prints a table, or one JSON object with ``--json``.
 Each file is imported several times, each time in a fresh process that has Airflow's SDK imported
 already, as the DAG processor has; the median counts. The library's share is what importing
 ``customer360.pipeline`` takes.
