@@ -63,7 +63,7 @@ def finish(work: Callable[..., Any], *arguments: Any) -> float:
     process = _processes.Process(target=work, args=arguments)
     process.start()
     process.join()
-    assert process.exitcode == 0, f"{work.__name__}{arguments[:1]} failed"
+    assert process.exitcode == 0, f"{work.__name__} failed"
     return time.monotonic() - began
 
 

@@ -10,12 +10,15 @@ n-th part. ``CUSTOMER360_KILLS`` rounds (default 6) are played by ``make test-fa
 suite plays a part of one. That a zombie cannot publish (F16) is in ``tests/publish``.
 """
 
+import datetime as dt
 import hashlib
 import os
 import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from customer360 import landing, pipeline, publish, raw, state
+from customer360 import pipeline, publish, raw, state
 from customer360.content import snapshot_hash
 from customer360.exceptions import Customer360Error
 from customer360.settings import Settings, load_settings
@@ -43,7 +46,7 @@ killing.preload(
     "tests.faults.test_kill_chain",
 )
 
-BEFORE = LAST_DAY - (LAST_DAY - LAST_DAY.replace(day=LAST_DAY.day - 7))
+BEFORE = LAST_DAY - dt.timedelta(weeks=1)
 STEPS = (
     "extract till",
     "extract customer_file",
@@ -153,7 +156,7 @@ def fingerprint(world: World) -> dict[str, Any]:
         "exports": {
             str(path.relative_to(settings.exports_dir)): _sha256(path)
             for path in sorted(settings.exports_dir.rglob("*"))
-            if path.is_file() and path.name != "manifest.json"
+            if path.is_file() and path.name not in ("manifest.json", ".export.lock")
         },
         "files": files(world),
     }
@@ -180,8 +183,15 @@ def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
         if isinstance(value, set):
             told += [f"left over: {one}" for one in sorted(found[name] - value)]
             told += [f"missing: {one}" for one in sorted(value - found[name])]
+        elif isinstance(value, dict) and isinstance(found[name], dict):
+            keys = sorted(value.keys() | found[name].keys())
+            told += [
+                f"{name} {key}: {found[name].get(key)} instead of {value.get(key)}"
+                for key in keys
+                if found[name].get(key) != value.get(key)
+            ]
         elif found[name] != value:
-            told.append(f"{name}: {found[name]} instead of {value}"[:600])
+            told.append(f"{name}: {found[name]} instead of {value}")
     return told
 
 
@@ -228,6 +238,7 @@ class Worlds:
         self.folder = folder
         self.root = folder / "company"
         make_company(self.root)
+        killing.finish(os.getpid)  # the imports of all processes to come are not a step's time
         self._copies = 0
         self._starts: dict[str, Start] = {}
 
@@ -467,9 +478,18 @@ def test_a_raw_file_that_was_being_created_is_set_aside_and_made_again(company, 
 
 
 def test_a_raw_file_that_someone_else_has_open_is_not_taken_for_damaged(company):
-    """See the same test with processes: a lock is not damage."""
     settings = company.settings
     settings.raw_path.parent.mkdir(parents=True)
-    with duckdb.connect(str(settings.raw_path)):
-        assert raw.set_damaged_aside(settings) is None
-    assert landing.batches(settings) == []
+    code = (
+        "import duckdb, sys\n"
+        "connection = duckdb.connect(sys.argv[1])\n"
+        "print('open', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    run = [sys.executable, "-c", code, str(settings.raw_path)]
+    with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(Customer360Error, match="Is another process writing to it"):
+            raw.set_damaged_aside(settings)
+        other.stdin.close()
+    assert settings.raw_path.exists()
