@@ -33,6 +33,10 @@ class ModelError(Customer360Error):
     """A model cannot be trained, or its file is not what the registry says."""
 
 
+class DamagedFileError(Customer360Error):
+    """A DuckDB file is there but is not whole, as after a kill while it was being created."""
+
+
 class PublishError(Customer360Error):
     """A snapshot cannot be published, found, read or taken back."""
 

@@ -7,6 +7,7 @@ not belong here: how a step does its work.
 
 import contextlib
 import datetime as dt
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from customer360.exceptions import Customer360Error, GateError
 from customer360.lock import writer_lock
 from customer360.settings import Settings
 from customer360.warehouse import connect, literal, quote
+
+log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
 
@@ -86,6 +89,10 @@ def load_raw(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
     config = load_config(settings)
     with _step(settings, run_id, "load_raw") as result:
+        warning = raw.set_damaged_aside(settings)
+        if warning:
+            log.warning(warning)
+            result["warnings"] = [warning]
         result["sources"] = raw.load(settings, config, as_of, run_id)
     return result
 
@@ -386,7 +393,7 @@ def status(settings: Settings) -> dict[str, Any]:
             kind: sum(audit.get(kind, 0) for audit in audits)
             for kind in ("passed", "warned", "failed")
         },
-        "warnings": [text for audit in audits for text in audit.get("warnings", [])],
+        "warnings": [text for step in results.values() for text in step.get("warnings", [])],
         "segments": [
             {"name": name, "size": size} for name, size in published.get("segments", {}).items()
         ],

@@ -18,7 +18,7 @@ import duckdb
 from customer360 import landing
 from customer360.config import Config, Table
 from customer360.contracts import Rule, rules, sql_type, typed_select
-from customer360.exceptions import Customer360Error
+from customer360.exceptions import Customer360Error, DamagedFileError
 from customer360.landing import Batch
 from customer360.settings import Settings
 from customer360.warehouse import connect, first_line, literal, quote, transaction
@@ -57,6 +57,25 @@ create table if not exists meta.quarantine (
     row_json varchar not null
 );
 """
+
+
+def set_damaged_aside(settings: Settings) -> str | None:
+    """Move a raw file away that is not whole; all of it can be loaded from landing again.
+
+    Returns:
+        What was done, for the summary of the run; None where nothing was wrong.
+    """
+    path = settings.raw_path
+    if not path.exists():
+        return None
+    try:
+        with connect(settings, path):
+            return None
+    except DamagedFileError:
+        aside = path.with_name("raw.damaged.duckdb")
+        path.rename(aside)
+        path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        return f"{path.name} was damaged: set aside as {aside.name}, loaded from landing again"
 
 
 def load(

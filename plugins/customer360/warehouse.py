@@ -10,8 +10,11 @@ from pathlib import Path
 
 import duckdb
 
-from customer360.exceptions import Customer360Error
+from customer360.exceptions import Customer360Error, DamagedFileError
 from customer360.settings import Settings
+
+# How DuckDB says that a file is not whole; a lock, a missing right or a full disk reads otherwise.
+_DAMAGED = ("not a valid DuckDB database", "Could not read enough bytes", "checksum", "orrupt")
 
 
 def quote(identifier: str) -> str:
@@ -31,7 +34,8 @@ def connect(
     """A connection to ``path`` (in memory where None) with the limits of ``settings``, in UTC.
 
     Raises:
-        Customer360Error: the file is locked by another process, damaged, or not a database.
+        DamagedFileError: the file is not a whole database.
+        Customer360Error: the file is locked by another process, or cannot be opened.
     """
     spill = settings.data_dir / "tmp"
     if not read_only:
@@ -48,6 +52,8 @@ def connect(
             },
         )
     except duckdb.Error as error:
+        if any(sign in str(error) for sign in _DAMAGED):
+            raise DamagedFileError(f"{path} is damaged: {first_line(error)}") from None
         raise Customer360Error(
             f"cannot open {path}: {first_line(error)}. Is another process writing to it?"
         ) from None

@@ -8,6 +8,9 @@ for: before the call, or in the middle of it where it writes many bytes.
         kill_at(number, work, *arguments)
         ...look at what is left, run the work again, look again...
 
+With ``statements=True`` each SQL statement that the library sends to DuckDB is a moment too. Work
+that is too rich for that is killed by the clock (``finish``, ``kill_after``).
+
 ``work`` and its arguments go to another process, so they have to be picklable.
 """
 
@@ -15,6 +18,7 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.queues import SimpleQueue
@@ -32,22 +36,51 @@ CALLS = (
 
 _processes = multiprocessing.get_context("forkserver")
 # Each fork starts warm; DuckDB loads pandas when it first binds a value.
-_processes.set_forkserver_preload(
-    [
-        "pandas",
-        "pyarrow.dataset",
-        "pytest",
-        "sqlalchemy.dialects.sqlite",
-        "sqlite3",
-        "tests.publish.company",
-    ]
-)
+_preloaded = [
+    "pandas",
+    "pyarrow.dataset",
+    "pytest",
+    "sqlalchemy.dialects.sqlite",
+    "sqlite3",
+    "tests.publish.company",
+]
+_processes.set_forkserver_preload(_preloaded)
 
 
-def moments(work: Callable[..., Any], *arguments: Any) -> list[str]:
+def preload(*modules: str) -> None:
+    """Have every process start with these modules imported; call it when a test file is read."""
+    _preloaded.extend(modules)
+    _processes.set_forkserver_preload(_preloaded)
+
+
+def finish(work: Callable[..., Any], *arguments: Any) -> float:
+    """Do ``work`` to its end in a process of its own; seconds.
+
+    Raises:
+        AssertionError: it ended in an error.
+    """
+    began = time.monotonic()
+    process = _processes.Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, f"{work.__name__} failed"
+    return time.monotonic() - began
+
+
+def kill_after(seconds: float, work: Callable[..., Any], *arguments: Any) -> bool:
+    """Do ``work`` and kill it after so long; False where it had ended before."""
+    process = _processes.Process(target=work, args=arguments)
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def moments(work: Callable[..., Any], *arguments: Any, statements: bool = False) -> list[str]:
     """Names of the moments that ``work`` passes; it is done to its end."""
     passed: SimpleQueue[str] = _processes.SimpleQueue()
-    process = _processes.Process(target=_run, args=(passed, None, work, arguments))
+    process = _processes.Process(target=_run, args=(passed, None, statements, work, arguments))
     process.start()
     names = []
     while (name := passed.get()) != "end":
@@ -57,9 +90,11 @@ def moments(work: Callable[..., Any], *arguments: Any) -> list[str]:
     return names
 
 
-def kill_at(number: int, work: Callable[..., Any], *arguments: Any) -> None:
+def kill_at(
+    number: int, work: Callable[..., Any], *arguments: Any, statements: bool = False
+) -> None:
     """Do ``work`` until moment ``number`` and kill it there."""
-    process = _processes.Process(target=_run, args=(None, number, work, arguments))
+    process = _processes.Process(target=_run, args=(None, number, statements, work, arguments))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL, f"moment {number} was not reached"
@@ -68,6 +103,7 @@ def kill_at(number: int, work: Callable[..., Any], *arguments: Any) -> None:
 def _run(
     passed: "SimpleQueue[str] | None",
     kill_number: int | None,
+    statements: bool,
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
@@ -85,6 +121,9 @@ def _run(
 
     for module, name in CALLS:
         setattr(module, name, _watched(getattr(module, name), f"{module.__name__}.{name}", reach))
+    if statements:
+        connect = duckdb.connect
+        duckdb.connect = lambda *given, **options: _Statements(connect(*given, **options), reach)
     event.listen(Engine, "commit", lambda _connection: reach("commit"))
     try:
         work(*arguments)
@@ -103,3 +142,24 @@ def _watched(call: Callable[..., Any], name: str, reach: Callable[..., None]) ->
         return call(*arguments, **options)
 
     return watched
+
+
+class _Statements:
+    """A DuckDB connection whose every statement is a moment."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, reach: Callable[..., None]) -> None:
+        self._connection = connection
+        self._reach = reach
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def __enter__(self) -> "_Statements":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def execute(self, query: Any, *arguments: Any) -> Any:
+        self._reach(f"sql: {' '.join(str(query).split())}")
+        return self._connection.execute(query, *arguments)
