@@ -46,6 +46,7 @@ check: env  ## Static checks: ruff, mypy, sqlfluff, the hooks' configuration
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/customer360 dbt
 	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
 	@$(BIN)/pre-commit validate-config
 
