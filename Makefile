@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help env run backfill up down test test-faults check lock clean
+.PHONY: help env run backfill up down test test-faults bench bench-models bench-identity check lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,21 @@ test: env  ## Pass every test but the long fault runs
 test-faults: env  ## The long fault runs: kills, full disks, zombies
 	@$(BIN)/pytest -m faults
 
+bench: env  ## Rows a second of the chain, beside one hand-written DuckDB script
+	@$(BIN)/python tests/benchmarks/chain_bench.py
+
+bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360_BENCH_DATA=folder)
+	@$(BIN)/python tests/benchmarks/models_bench.py
+	@$(BIN)/python tests/benchmarks/models_labelled_bench.py
+
+bench-identity: env .venv-bench/ready  ## Identity beside its Splink reference and peers
+	@$(BIN)/python tests/benchmarks/identity_bench.py --peers .venv-bench/bin/python
+
+.venv-bench/ready: requirements-bench.txt
+	@$(PYTHON) -m venv --clear .venv-bench
+	@$(BIN)/uv pip install --quiet --python .venv-bench/bin/python -r requirements-bench.txt
+	@touch $@
+
 check: env  ## Static checks: ruff, mypy, sqlfluff, the hooks' configuration
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -55,4 +70,4 @@ lock:  ## Renew requirements.lock from requirements.in
 		--custom-compile-command "make lock" --quiet -o requirements.lock requirements.in
 
 clean:  ## Remove the environment and everything that runs have made
-	rm -rf $(VENV) .airflow data dbt_project/target dbt_project/logs
+	rm -rf $(VENV) .venv-bench .airflow data dbt_project/target dbt_project/logs

@@ -5,7 +5,7 @@ and the peers (``identity_peers.py``, in an environment of its own).
 
     python tests/benchmarks/identity_bench.py [--data FOLDER] [--peers PYTHON] [--million]
 
-Public sets are read from --data (or CUSTOMER360_BENCH_DATA, or ../shared/data); one that is
+Public sets are read from --data (or CUSTOMER360_BENCH_DATA); one that is
 absent is said to be and left out. No labels are used but by the evaluation.
 """
 
@@ -121,7 +121,7 @@ def show(line: dict) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = os.environ.get("CUSTOMER360_BENCH_DATA", PROJECT.parent / "shared" / "data")
+    default = os.environ.get("CUSTOMER360_BENCH_DATA", "")
     parser.add_argument("--data", type=Path, default=Path(default))
     parser.add_argument("--peers", help="Python of an environment with requirements-bench.txt")
     parser.add_argument("--million", action="store_true", help="also 1,000,000 made-up records")

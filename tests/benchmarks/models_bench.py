@@ -7,6 +7,7 @@ as absent. One OpenMP thread, DuckDB as the environment says.
 """
 
 import argparse
+import os
 import importlib.util
 import resource
 import tempfile
@@ -34,7 +35,7 @@ from models.common.windows import rows_of
 from models.value.evaluate import compare
 from models.value.train import forecasts
 
-CDNOW = Path(__file__).parents[3] / "shared" / "data" / "cdnow_sample.txt"
+CDNOW = Path(os.environ.get("CUSTOMER360_BENCH_DATA", "")) / "cdnow_sample.txt"
 
 
 def complete_journey() -> duckdb.DuckDBPyConnection:
