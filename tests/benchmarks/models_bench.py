@@ -7,8 +7,8 @@ as absent. One OpenMP thread, DuckDB as the environment says.
 """
 
 import argparse
-import os
 import importlib.util
+import os
 import resource
 import tempfile
 import time
