@@ -290,7 +290,7 @@ def test_identifiers_and_order_tell_nothing_of_the_truth(con):
         con.execute(
             f"""create or replace temp table placed as
             select row_number() over () as place, household_id, person.person_id, hazard_90_days,
-                   tenure, bits
+                   tenure, bits, stays
             from (select distinct on (record_key) record_key, person_id,
                          hash({key}) % 1000 as bits, shown.rowid as row
                   from (select rowid, * from world.{system}.{table}
@@ -299,7 +299,9 @@ def test_identifiers_and_order_tell_nothing_of_the_truth(con):
                   join truths.truth.records as truth on truth.system = '{system}'
                     and truth.table_name = '{table}' and truth.record_key = shown.{key}::varchar
                   order by record_key, row) as record
-            join (select *, date '2026-06-30' - joined_on as tenure from truths.truth.persons)
+            join (select *, date '2026-06-30' - joined_on as tenure,
+                         coalesce(left_on > date '2026-06-30', true) as stays
+                  from truths.truth.persons)
                 as person on person.person_id = record.person_id
             order by row"""
         )
@@ -310,14 +312,16 @@ def test_identifiers_and_order_tell_nothing_of_the_truth(con):
                          lead(person_id) over (order by place) as next_person from placed)"""
         ).fetchone()
         assert same <= 0.012 * rows + 4, f"{system}.{table}: neighbours share a household"
-        # newcomers' hazard is higher by design: they are left out here
+        # newcomers' hazard is higher by design, and who left has no late records: neither counts
         place, digits, n = con.execute(
             """select coalesce(corr(place, ln(hazard_90_days + 1e-6)), 0),
                       coalesce(corr(bits, ln(hazard_90_days + 1e-6)), 0), count(*)
-            from placed where tenure > 150 and hazard_90_days is not null"""
+            from placed where tenure > 150 and hazard_90_days is not null and stays"""
         ).fetchone()
         limit = 4.5 / n**0.5
-        assert abs(place) < limit + 0.03, f"{system}.{table}: place ranks people"
+        # what people do late (tickets, installations) may tell; being written down late may not
+        if system in ("crm", "shop", "loyalty", "campaign"):
+            assert abs(place) < limit + 0.03, f"{system}.{table}: place ranks people"
         assert abs(digits) < limit, f"{system}.{table}: keys rank people"
     names = con.execute(
         "select column_name from duckdb_columns() where database_name = 'world'"
