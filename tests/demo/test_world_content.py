@@ -250,12 +250,10 @@ def test_mess_is_planted_as_asked(con):
         "select kind, system, table_name, asked, records, planted from truths.truth.mess_rates"
     ).fetchall()
     assert len(rows) > 80
-    # names without a homophone or another script stay as they are, so fewer may be planted
-    shrinking = {"name_homophone", "name_traditional", "name_latin"}
     for kind, system, table, asked, records, planted in rows:
         slack = 4 * (records * asked * (1 - asked)) ** 0.5 + 3
         assert planted <= records * asked + slack, (kind, system, table)
-        if kind not in shrinking and kind != "test_account":
+        if kind != "test_account":
             assert planted >= records * asked - slack, (kind, system, table)
     for kind in ("phone_dummy", "phone_family", "staff_purchase", "test_account", "duplicate",
                  "deleted", "phone_changed", "birthday_lunar", "address_full_width"):  # fmt: skip
