@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,6 +67,20 @@ def test_a_port_in_use_is_named_before_any_work(cleaned: Layout, tiny_world: Non
             company.start(cleaned, port=port, report=silent)
     assert not cleaned.postgres.exists()
     assert company.reset(cleaned)
+
+
+def test_a_demo_removed_by_hand_takes_its_web_server_along(
+    layout: Layout, tiny_world: None, port: int, processes: Processes
+) -> None:
+    company.start(layout, size="small", port=port, report=silent)
+    # PostgreSQL does the same by itself, but looks only once a minute.
+    postgres.EmbeddedServer(layout).stop()
+    assert len(processes(layout)) == 1
+    shutil.rmtree(layout.root)
+    deadline = time.monotonic() + 60
+    while processes(layout) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes(layout) == []
 
 
 def test_a_folder_that_is_not_ours_is_never_touched(layout: Layout, tiny_world: None) -> None:

@@ -250,12 +250,10 @@ def test_mess_is_planted_as_asked(con):
         "select kind, system, table_name, asked, records, planted from truths.truth.mess_rates"
     ).fetchall()
     assert len(rows) > 80
-    # names without a homophone or another script stay as they are, so fewer may be planted
-    shrinking = {"name_homophone", "name_traditional", "name_latin"}
     for kind, system, table, asked, records, planted in rows:
         slack = 4 * (records * asked * (1 - asked)) ** 0.5 + 3
         assert planted <= records * asked + slack, (kind, system, table)
-        if kind not in shrinking and kind != "test_account":
+        if kind != "test_account":
             assert planted >= records * asked - slack, (kind, system, table)
     for kind in ("phone_dummy", "phone_family", "staff_purchase", "test_account", "duplicate",
                  "deleted", "phone_changed", "birthday_lunar", "address_full_width"):  # fmt: skip
@@ -290,7 +288,7 @@ def test_identifiers_and_order_tell_nothing_of_the_truth(con):
         con.execute(
             f"""create or replace temp table placed as
             select row_number() over () as place, household_id, person.person_id, hazard_90_days,
-                   tenure, bits
+                   tenure, bits, stays
             from (select distinct on (record_key) record_key, person_id,
                          hash({key}) % 1000 as bits, shown.rowid as row
                   from (select rowid, * from world.{system}.{table}
@@ -299,7 +297,9 @@ def test_identifiers_and_order_tell_nothing_of_the_truth(con):
                   join truths.truth.records as truth on truth.system = '{system}'
                     and truth.table_name = '{table}' and truth.record_key = shown.{key}::varchar
                   order by record_key, row) as record
-            join (select *, date '2026-06-30' - joined_on as tenure from truths.truth.persons)
+            join (select *, date '2026-06-30' - joined_on as tenure,
+                         coalesce(left_on > date '2026-06-30', true) as stays
+                  from truths.truth.persons)
                 as person on person.person_id = record.person_id
             order by row"""
         )
@@ -310,14 +310,16 @@ def test_identifiers_and_order_tell_nothing_of_the_truth(con):
                          lead(person_id) over (order by place) as next_person from placed)"""
         ).fetchone()
         assert same <= 0.012 * rows + 4, f"{system}.{table}: neighbours share a household"
-        # newcomers' hazard is higher by design: they are left out here
+        # newcomers' hazard is higher by design, and who left has no late records: neither counts
         place, digits, n = con.execute(
             """select coalesce(corr(place, ln(hazard_90_days + 1e-6)), 0),
                       coalesce(corr(bits, ln(hazard_90_days + 1e-6)), 0), count(*)
-            from placed where tenure > 150 and hazard_90_days is not null"""
+            from placed where tenure > 150 and hazard_90_days is not null and stays"""
         ).fetchone()
         limit = 4.5 / n**0.5
-        assert abs(place) < limit + 0.03, f"{system}.{table}: place ranks people"
+        # what people do late (tickets, installations) may tell; being written down late may not
+        if system in ("crm", "shop", "loyalty", "campaign"):
+            assert abs(place) < limit + 0.03, f"{system}.{table}: place ranks people"
         assert abs(digits) < limit, f"{system}.{table}: keys rank people"
     names = con.execute(
         "select column_name from duckdb_columns() where database_name = 'world'"

@@ -14,7 +14,9 @@ import contextlib
 import datetime as dt
 import json
 import math
+import os
 import secrets
+import signal
 import socket
 import sqlite3
 import struct
@@ -388,9 +390,17 @@ def add_hooks(app: FastAPI, layout: Layout, webhook: Any, admin: Any) -> None:
         return [{"idempotency_key": key, "body": body} for key, body in rows]
 
 
+def leave_with(layout: Layout) -> None:
+    """End the server when somebody removes the demo's folder by hand, as PostgreSQL does."""
+    while layout.marker.exists():
+        time.sleep(2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
     """Serve a demo until told to stop."""
     layout, port = Layout(Path(sys.argv[1])), int(sys.argv[2])
+    threading.Thread(target=leave_with, args=[layout], daemon=True).start()
     # uvicorn's types want its own ASGI protocol classes; ours is a plain ASGI callable.
     app: Any = make_app(layout)
     uvicorn.run(

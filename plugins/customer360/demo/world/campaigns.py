@@ -44,7 +44,8 @@ def make_campaign_tool(engine: Engine) -> None:
                minimum_fen as coupon_min_fen, utc_at(day, 32400) as starts_at,
                utc_at(day + length, 86399) as ends_at, fixed_cost_fen,
                send_cost_fen as cost_per_send_fen, status,
-               utc_at(from_day, 32000) as updated_at, from_day as _from_day, to_day as _to_day
+               utc_at(from_day, 30000 + spread(campaign * 2 + length(status), 9000)) as
+                   updated_at, from_day as _from_day, to_day as _to_day
         from latent.campaigns join stages using (campaign)
         where coalesce(to_day, 100000) > {START_DAY} order by campaign, from_day;
 
@@ -115,13 +116,18 @@ def make_campaign_tool(engine: Engine) -> None:
         select 50000000 + row_number() over (order by sent.day, sent.second, u(send, 'sendno'))
                    as send_id,
                campaign as campaign_id, contact_id, channel,
-               case channel when 'email' then email when 'wechat' then 'openid'
-                    when 'push' then 'device' else mobile end as address,
-               case when arrives < .955 then 'delivered' when arrives < .985 then 'bounced'
+               case channel when 'email' then email when 'wechat'
+                        then '****' || right(ids.openid_account, 4)
+                    when 'push' then 'dev-' || substr(md5(concat(sent.pid::varchar, 'device',
+                         seed())), 1, 12) else mobile end as address,
+               case when channel in ('sms', 'call') and mobile is null
+                      or channel = 'email' and email is null then 'failed'
+                    when arrives < .955 then 'delivered' when arrives < .985 then 'bounced'
                     else 'failed' end as status,
                utc_at(sent.day, second) as sent_at, campaign.send_cost_fen as cost_fen,
                sent.day as _from_day, null::int as _to_day, send as _send
         from latent.sent as sent join {spelled} as spelled using (rec)
+        join latent.wechat_ids as ids on ids.pid = sent.pid
         join latent.campaigns as campaign using (campaign, channel)
         where arm = 'treat' order by 1;
 
@@ -137,7 +143,7 @@ def make_campaign_tool(engine: Engine) -> None:
                null::int as _to_day
         from latent.answers as answer
         join world.campaign.sends as sends on sends._send = answer.send
-        where answer.day <= 869 order by 1;
+        where sends.status = 'delivered' and answer.day <= 869 order by 1;
         alter table world.campaign.sends drop column _send;
 
         create table world.campaign.unsubscribes as
@@ -174,7 +180,8 @@ def make_campaign_tool(engine: Engine) -> None:
                coupon_fen as value_fen, minimum_fen as min_spend_fen, status,
                utc_at(stages.day, 28800) as issued_at, utc_at(stages.day + 14, 86399) as
                    valid_until,
-               utc_at(from_day, case when status = 'issued' then 28800 else 80000 end)
+               utc_at(from_day, case when status = 'issued' then 28800
+                      else 70000 + spread(pid * 64 + campaign, 16000) end)
                    as updated_at, seen(from_day) as _from_day, to_day as _to_day
         from stages join latent.campaigns as campaign using (campaign)
         where from_day <= 869 and coalesce(to_day, 100000) > {START_DAY}

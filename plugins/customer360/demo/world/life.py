@@ -11,7 +11,7 @@ from customer360.demo.world.engine import DAY0, DAYS, START_DAY, Engine
 
 MONTHS = 29
 FAULTY_SKU_IDX = 34  # a 扫地机器人 of the third series
-HAZARD = """least(.6, exp(-4.35 + 1.05 * frailty - 1.15 * satisfaction
+HAZARD = """least(.6, exp(-4.3 + .85 * frailty - 1.25 * satisfaction
     + case when tenure_months < 4 then .35 else 0 end))"""
 
 

@@ -281,7 +281,8 @@ def make_people(engine: Engine) -> None:
                age > 45 and u(pid, 'lunar') < .45 as keeps_lunar,
                case when join_draw < .5 then -1 - below((join_draw * 2)^1.4, 1500)
                     else joined.item end as join_day,
-               least(14, exp(.55 + .75 * z(pid, 'rate')
+               least(14, exp(.5 + .6 * z(pid, 'rate') - .4 * z(pid, 'frailty')
+                        + .2 * z(pid, 'satisfaction')
                     + case when age between 28 and 50 then .25 else 0 end)) as yearly_rate,
                z(pid, 'satisfaction') * .8 as base_satisfaction,
                z(pid, 'frailty') as frailty,

@@ -152,8 +152,9 @@ def make_callcentre(engine: Engine) -> None:
         create table latent.tickets as
         with timed as (
             select calls.*, epoch(local_at(calls.day, second))::bigint as opened,
-                   -- thirty per cent wait long, in the evening and after festivals more
-                   case when u(source, 'slow') < .3 + (second > 64800)::int * .2
+                   -- a call is taken soon; in writing thirty per cent wait long, at night more
+                   case when u(source, 'via') < .5 then 5 + below(u(source, 'wait')^3, 900)
+                        when u(source, 'slow') < .3 + (second > 64800)::int * .2
                         then 3600 + below(u(source, 'wait'), 40000)
                         else 20 + below(u(source, 'wait')^3, 3000) end as waits,
                    case mood when 'bad' then 1 + below(u(source, 'takes')^2, 9) else
@@ -308,7 +309,8 @@ def make_aftersales(engine: Engine) -> None:
         from (select idx as store_idx from latent.stores where idx < 51 and idx % 3 = 0);
         create table latent.partner_of as
         select city.idx as city_idx, arg_min(partner.partner_code,
-               (city.latitude - store.latitude)^2 + (city.longitude - store.longitude)^2
+               (city.province <> store.province)::int * 1000 + (city.latitude -
+                   store.latitude)^2 + (city.longitude - store.longitude)^2
                + store.idx * 1e-9) as partner_code
         from latent.cities as city, latent.partners as partner
         join latent.stores as store on store.idx = partner.store_idx group by 1;

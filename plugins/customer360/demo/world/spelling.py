@@ -23,6 +23,10 @@ BIRTHDAY = {"missing": 0.35, "placeholder": 0.03, "swapped": 0.02}
 ADDRESS = {"loose": 0.28, "no_district": 0.08, "full_width": 0.04}
 
 
+OPEN_TO_SOME = ("homophone", "traditional", "latin")
+"""Ways of writing that only some names have; rates are among those."""
+
+
 @dataclass(frozen=True)
 class Rates:
     """Shares of records asked for, by kind of mess; ``family`` is among those it can befall."""
@@ -108,7 +112,8 @@ def spell(
                       or name_mess = 'traditional' and traditional = plain
                       or name_mess = 'latin' and latin = plain then null else name_mess end
                    as name_mess,
-               surname, nick, sex,
+               homophone <> plain as may_homophone, traditional <> plain as may_traditional,
+               latin <> plain as may_latin, surname, nick, sex,
                case when phone_mess = 'missing' then null
                     when phone_mess = 'dummy' then pick(['13800000000', '13800138000',
                         '13888888888', '13000000000', '11111111111', '12345678901'],
@@ -163,19 +168,15 @@ def spell(
 def note_rates(engine: Engine, system: str, table: str, result: str, rates: Rates) -> None:
     """Keep asked and planted shares; a phone counts as eligible for 'family' where it can be."""
     parts = []
-    for scale, column, eligible in (
-        ("name", "name_mess", "true"),
-        ("phone", "phone_mess", "true"),
-        ("email", "email_mess", "true"),
-        ("birthday", "birthday_mess", "true"),
-        ("address", "address_mess", "true"),
-    ):
-        parts += [
-            f"select '{scale}_{kind}' as kind, '{system}' as system, '{table}' as table_name,"
-            f" {rate} as asked, count(*) as records, count(*) filter ({column} = '{kind}')"
-            f" as planted from {result} where {eligible}"
-            for kind, rate in getattr(rates, scale).items()
-        ]
+    for scale in ("name", "phone", "email", "birthday", "address"):
+        for kind, rate in getattr(rates, scale).items():
+            eligible = f"may_{kind}" if kind in OPEN_TO_SOME else "true"
+            parts.append(
+                f"select '{scale}_{kind}' as kind, '{system}' as system, '{table}' as table_name,"
+                f" {rate} as asked, count(*) as records,"
+                f" count(*) filter ({scale}_mess = '{kind}') as planted"
+                f" from {result} where {eligible}"
+            )
     parts.append(
         f"select 'phone_family', '{system}', '{table}', {rates.family}, count(*),"
         f" count(*) filter (phone_mess = 'family') from {result}"

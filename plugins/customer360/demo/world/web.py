@@ -19,7 +19,8 @@ def make_visits_and_events(engine: Engine) -> None:
         create table latent.visitors as
         select person.pid, person.join_day, leave.leave_day, person.touch_hour, person.premium,
                case person.channel when 'store' then .34 else 1.1 end
-                   * (.5 + person.yearly_rate / 6) * exp(-.35 * frailty) * .9 as monthly_visits,
+                   * (.5 + person.yearly_rate / 6) * exp(.5 * base_satisfaction - .6 * frailty) * .7
+                   as monthly_visits,
                follower.pid is not null and follower.has_mini and follower.day <= 869 as has_mini,
                follower.day as follow_day, follower.has_union, ids.openid_mini, ids.unionid,
                ids.anonymous_id, ids.anonymous_b, account.account_id, account.day as account_day,
@@ -190,14 +191,18 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                                  u(pid, 'device')) || '"}}}}'
                     else '{{"library":{{"name":"analytics.js"}},"locale":"zh-CN","page":{{"path":"/'
                          || act || '"}}}}' end::json as context,
-               case when act in ('product', 'cart', 'checkout', 'order')
+               case when user_id is not null and step = case when buy is null then 1 else 3 end
+                   then null
+                    when act in ('product', 'cart', 'checkout', 'order')
                     then '{{"sku":"' || sku || '","category":"' || category || '","price":'
                          || list_yuan || case when act = 'order'
                          then ',"revenue":' || goods_fen / 100 || ',"currency":"CNY"' else '' end
                          || '}}'
                     when act = 'search' then '{{"query":"' || category
                          || pick(['', '推荐', '怎么选', '滤芯'], u2(visit, step, 'kw')) || '"}}'
-                    else '{{}}' end::json as properties,
+                    when act = 'done' then '{{"status":"paid"}}'
+                    else '{{"path":"/' || act || '","title":"清岚官方商城"}}' end::json as
+                        properties,
                case when user_id is not null and step = case when buy is null then 1 else 3 end
                     then '{{"member_no":' || coalesce('"' || member_no || '"', 'null') || '}}'
                     end::json as traits,
