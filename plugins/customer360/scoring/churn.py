@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from customer360.exceptions import ModelError
 from customer360.registry import LoadedModel, Registry, code_version, decide, version_name
 from customer360.scoring.features import MACROS, feature_batches, orders_content, read_features
-from customer360.scoring.output import models_may_refuse, write_card_into
+from customer360.scoring.output import CARD_FILE, models_may_refuse, write_card_into
 from customer360.settings import PROJECT, Settings
 from customer360.warehouse import connect, transaction
 from models.churn.card import churn_card
@@ -382,7 +382,11 @@ def train_if_needed(
         log.warning("training anew: %s", error)
         champion = None
     if champion is not None:
-        return {"model_version": champion.row.version, "trained": False}
+        # A training of this very day that was killed before it wrote its card is done again: it
+        # ends in the same version.
+        card = settings.reports_dir / "models" / champion.row.version / CARD_FILE
+        if card.exists() or champion.row.trained_as_of != as_of:
+            return {"model_version": champion.row.version, "trained": False}
     try:
         with connect(settings, marts_file, read_only=True) as connection:
             trained = train_churn(connection, as_of, horizon_days, registry)

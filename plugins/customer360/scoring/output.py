@@ -22,6 +22,9 @@ def models_may_refuse() -> Iterator[None]:
         raise ModelError(str(error)) from None
 
 
+CARD_FILE = "card.md"
+
+
 def write_card(card: ModelCard, out: Path) -> Path:
     """Write the card beside OUT (``<name>-card/card.md`` and its pictures); return its path."""
     return write_card_into(card, out.with_name(f"{out.stem}-card"))
@@ -33,7 +36,8 @@ def write_card_into(card: ModelCard, folder: Path) -> Path:
     rendered = render(card)
     for name, png in rendered.pictures.items():
         (folder / name).write_bytes(png)
-    path = folder / "card.md"
+    # Last, so that a card that is there is whole.
+    path = folder / CARD_FILE
     path.write_text(rendered.markdown, encoding="utf-8")
     return path
 
