@@ -12,6 +12,8 @@ from customer360.exceptions import ModelError
 from models.common.card import ModelCard, render
 from models.common.errors import ModelDataError
 
+CARD_FILE = "card.md"
+
 
 @contextmanager
 def models_may_refuse() -> Iterator[None]:
@@ -20,9 +22,6 @@ def models_may_refuse() -> Iterator[None]:
         yield
     except ModelDataError as error:
         raise ModelError(str(error)) from None
-
-
-CARD_FILE = "card.md"
 
 
 def write_card(card: ModelCard, out: Path) -> Path:
