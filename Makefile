@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help env run backfill up down lock clean
+.PHONY: help env run backfill up down bench test-faults lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,12 @@ up: env  ## Start Airflow with its web interface; prints address and login
 
 down: env  ## Stop it
 	@$(LOCAL) down
+
+bench: env  ## Time the chain on the real data beside one hand-written DuckDB script (SCHEDULER=1)
+	@$(BIN)/python -m tests.benchmarks.chain_bench $(if $(SCHEDULER),--scheduler)
+
+test-faults: env  ## Kill every step of the chain at many moments and look at what is left
+	@$(BIN)/python -m pytest -m faults -v tests
 
 lock:  ## Renew requirements.lock from requirements.in
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -332,9 +332,7 @@ def summarise(chain: dict[str, Any], hand: dict[str, Any]) -> dict[str, Any]:
         "rows": chain["cold"]["rows"],
         "chain": chain,
         "totals": totals,
-        "peak_mb": max(
-            step["peak_mb"] for one in chain.values() for step in one["steps"].values()
-        ),
+        "peak_mb": max(step["peak_mb"] for one in chain.values() for step in one["steps"].values()),
         "by_hand": hand,
         "ratio": {
             key: {"seconds": round(seconds, 2), "ratio": round(seconds / hand["seconds"], 1)}
