@@ -21,7 +21,7 @@ from customer360.contracts import Rule, rules, sql_type, typed_select
 from customer360.exceptions import Customer360Error, DamagedFileError
 from customer360.landing import Batch
 from customer360.settings import Settings
-from customer360.warehouse import connect, first_line, literal, quote, transaction
+from customer360.warehouse import connect, first_line, is_disk_full, literal, quote, transaction
 
 META = """
 create schema if not exists meta;
@@ -256,6 +256,8 @@ class _Loader:
                 f"from ({typed_select(self.table, self.company, landed_rows, batch.columns)})"
             )
         except duckdb.Error as error:
+            if is_disk_full(error):
+                raise
             raise Customer360Error(
                 f"{self.source}.{self.name} {batch.as_of}: cannot be typed: {first_line(error)}"
             ) from None

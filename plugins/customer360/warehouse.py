@@ -5,6 +5,7 @@ knowledge of tables or of layers.
 """
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from customer360.settings import Settings
 
 # How DuckDB says that a file is not whole; a lock, a missing right or a full disk reads otherwise.
 _DAMAGED = ("not a valid DuckDB database", "Could not read enough bytes", "checksum", "orrupt")
+
+_FULL = ("No space left", "Could not write", "File too large", "disk is full", "disk I/O error")
 
 
 def quote(identifier: str) -> str:
@@ -62,6 +65,13 @@ def connect(
         yield connection
     finally:
         connection.close()
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of DuckDB, SQLite or the operating system means that nothing more fits."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return any(sign in str(error) for sign in _FULL)
 
 
 @contextlib.contextmanager
