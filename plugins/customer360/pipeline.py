@@ -20,10 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from customer360 import landing, state
 from customer360.config import Config, load_config
-from customer360.exceptions import Customer360Error, DiskFullError, GateError
+from customer360.exceptions import Customer360Error, GateError
 from customer360.lock import writer_lock
 from customer360.settings import Settings
-from customer360.warehouse import connect, is_disk_full, literal, quote
+from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
 
 log = logging.getLogger(__name__)
 
@@ -477,11 +477,7 @@ def _mendable(settings: Settings, name: str) -> Iterator[None]:
     except (OSError, duckdb.Error, SQLAlchemyError) as error:
         if not is_disk_full(error):
             raise
-        raise DiskFullError(
-            f"{name}: a file below {settings.data_dir} could not be written "
-            f"({type(error).__name__}): the disk is full, or a limit on the size of files holds. "
-            "What is published is still served. Free space and run the step again."
-        ) from None
+        raise disk_full(settings, name, error) from None
 
 
 def _engine(settings: Settings) -> Engine:
