@@ -40,10 +40,10 @@ test: env  ## Pass every test but the long fault runs
 	@$(BIN)/pytest -m "not faults"
 
 test-faults: env  ## The long fault runs: kills, full disks, zombies
-	@$(BIN)/pytest -m faults
+	@$(BIN)/pytest -m faults -v
 
-bench: env  ## Rows a second of the chain, beside one hand-written DuckDB script
-	@$(BIN)/python tests/benchmarks/chain_bench.py
+bench: env  ## Time the chain beside one hand-written DuckDB script (SCHEDULER=1: make run too)
+	@$(BIN)/python -m tests.benchmarks.chain_bench $(if $(SCHEDULER),--scheduler)
 
 bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360_BENCH_DATA=folder)
 	@$(BIN)/python tests/benchmarks/models_bench.py

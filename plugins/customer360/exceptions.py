@@ -37,6 +37,10 @@ class DamagedFileError(Customer360Error):
     """A DuckDB file is there but is not whole, as after a kill while it was being created."""
 
 
+class DiskFullError(Customer360Error):
+    """A file could not be written: no space, or a limit on the size of files."""
+
+
 class PublishError(Customer360Error):
     """A snapshot cannot be published, found, read or taken back."""
 

@@ -22,7 +22,7 @@ from customer360.contracts import check_schema
 from customer360.exceptions import SourceError
 from customer360.settings import Settings
 from customer360.sources.files import Relation, open_table
-from customer360.warehouse import connect, first_line, literal, quote
+from customer360.warehouse import connect, first_line, is_disk_full, literal, quote
 
 MANIFEST_VERSION = 1
 
@@ -209,6 +209,8 @@ def _write(
             f"select count(*), coalesce(sum({digest}), 0) from {rows_file}"
         ).fetchall()[0]
     except duckdb.Error as error:
+        if is_disk_full(error):
+            raise
         raise SourceError(f"{name}: reading stopped: {first_line(error)}") from None
     shape = json.dumps([relation.columns, rows, int(content), rejects])
     return rows, rejects, hashlib.sha256(shape.encode()).hexdigest()

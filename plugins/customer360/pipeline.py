@@ -16,13 +16,14 @@ from typing import Any
 
 import duckdb
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from customer360 import landing, state
 from customer360.config import Config, load_config
 from customer360.exceptions import Customer360Error, GateError
 from customer360.lock import writer_lock
 from customer360.settings import Settings
-from customer360.warehouse import connect, literal, quote
+from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,11 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
 def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
     """Land what ``source`` holds as of the end of ``as_of``."""
     config = load_config(settings)
-    with state.record_step(_engine(settings), _ingest_id(as_of), f"extract_{source}") as result:
+    step = f"extract_{source}"
+    with (
+        _mendable(settings, step),
+        state.record_step(_engine(settings), _ingest_id(as_of), step) as result,
+    ):
         result["tables"] = landing.totals(
             list(landing.extract_source(settings, config, source, as_of))
         )
@@ -456,12 +461,23 @@ def _step(
     settings: Settings, run_id: str, name: str, *, writes: bool = True
 ) -> Iterator[dict[str, Any]]:
     """A recorded step of a run that has not been overtaken; one writer of the warehouse."""
-    engine = _engine(settings)
     lock = writer_lock(settings, f"{name} of {run_id}") if writes else contextlib.nullcontext()
-    with lock:
+    with _mendable(settings, name), lock:
+        engine = _engine(settings)
         state.check_token(engine, run_id)
         with state.record_step(engine, run_id, name) as result:
             yield result
+
+
+@contextlib.contextmanager
+def _mendable(settings: Settings, name: str) -> Iterator[None]:
+    """A full disk in words; the record of the step may be what did not fit."""
+    try:
+        yield
+    except (OSError, duckdb.Error, SQLAlchemyError) as error:
+        if not is_disk_full(error):
+            raise
+        raise disk_full(settings, name, error) from None
 
 
 def _engine(settings: Settings) -> Engine:

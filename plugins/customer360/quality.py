@@ -45,7 +45,11 @@ def run_gate(
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     os.environ["TQDM_DISABLE"] = "1"
     import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     empty = [f"{suite.schema}.{suite.table}" for suite in suites if not suite.expectations]
@@ -57,19 +61,25 @@ def run_gate(
     report = settings.reports_dir / run_id / layer
     shutil.rmtree(report, ignore_errors=True)
     with _Listeners(attach or {}):
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        context.delete_data_docs_site("local_site")
-        context.add_data_docs_site(
-            site_name="report",
-            site_config={
-                "class_name": "SiteBuilder",
-                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-                "store_backend": {
-                    "class_name": "TupleFilesystemStoreBackend",
-                    "base_directory": str(report),
+        context = gx.get_context(
+            mode="ephemeral",
+            project_config=DataContextConfig(
+                # Said in full: by itself GX makes a site in the system's temporary folder, which
+                # a killed task would leave there.
+                store_backend_defaults=InMemoryStoreBackendDefaults(),
+                data_docs_sites={
+                    "report": {
+                        "class_name": "SiteBuilder",
+                        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+                        "store_backend": {
+                            "class_name": "TupleFilesystemStoreBackend",
+                            "base_directory": str(report),
+                        },
+                    }
                 },
-            },
+                progress_bars=ProgressBarsConfig(globally=False),
+                analytics_enabled=False,
+            ),
         )
         source = context.data_sources.add_sql(
             layer, connection_string=f"duckdb:///{database}", create_temp_table=False

@@ -21,7 +21,7 @@ from customer360.contracts import Rule, rules, sql_type, typed_select
 from customer360.exceptions import Customer360Error, DamagedFileError
 from customer360.landing import Batch
 from customer360.settings import Settings
-from customer360.warehouse import connect, first_line, literal, quote, transaction
+from customer360.warehouse import connect, first_line, is_disk_full, literal, quote, transaction
 
 META = """
 create schema if not exists meta;
@@ -256,6 +256,8 @@ class _Loader:
                 f"from ({typed_select(self.table, self.company, landed_rows, batch.columns)})"
             )
         except duckdb.Error as error:
+            if is_disk_full(error):
+                raise
             raise Customer360Error(
                 f"{self.source}.{self.name} {batch.as_of}: cannot be typed: {first_line(error)}"
             ) from None
@@ -347,15 +349,18 @@ class _Loader:
         cursor = self._cursor_in_utc()
         key = self.table.key
         known = f"{self._same_key('held', 'typed')} and held._row_hash = typed._row_hash"
-        self.connection.execute(
-            f"update {self.relation} as held set _as_of = date '{batch.as_of}' from typed "
-            f"where held._as_of > date '{batch.as_of}' and typed._is_ok and {known}"
-        )
         before = self._count(f"select count(*) from {self.relation}")
+        unheld = ""
+        if before:  # a first load is spared two joins with nothing
+            unheld = f" and not exists (select 1 from {self.relation} as held where {known})"
+            self.connection.execute(
+                f"update {self.relation} as held set _as_of = date '{batch.as_of}' from typed "
+                f"where held._as_of > date '{batch.as_of}' and typed._is_ok and {known}"
+            )
         self.connection.execute(
             f"insert into {self.relation} select {', '.join(self.columns)}, {cursor}, "
             f"date '{batch.as_of}', false, _row_hash, {literal(_id(batch))} from typed "
-            f"where _is_ok and not exists (select 1 from {self.relation} as held where {known}) "
+            f"where _is_ok{unheld} "
             f"qualify row_number() over (partition by {', '.join(map(quote, key))}, _row_hash "
             "order by _position) = 1 order by _position"
         )

@@ -306,6 +306,8 @@ class Registry:
     def _write(self, name: str, content: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / name
+        for leftover in self.folder.glob(f".{name}.*"):  # of a killed attempt
+            leftover.unlink(missing_ok=True)
         partial = path.with_name(f".{name}.{os.getpid()}")
         with partial.open("wb") as file:
             file.write(content)

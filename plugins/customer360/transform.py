@@ -17,6 +17,7 @@ from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
 from customer360.exceptions import Customer360Error, GateError
 from customer360.settings import PROJECT, Settings
+from customer360.warehouse import disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
@@ -189,6 +190,13 @@ def run_dbt(
         )  # fmt: skip
     finally:
         DuckDBConnectionManager.close_all_connections()
+    unwritten = outcome.exception or "; ".join(
+        str(result.message)
+        for result in getattr(outcome.result, "results", None) or []
+        if str(result.status) == "error"
+    )
+    if unwritten and is_disk_full(unwritten):
+        raise disk_full(settings, "dbt", unwritten)
     if outcome.exception is not None:
         raise Customer360Error(f"dbt could not run: {_short(outcome.exception)}")
     results = list(getattr(outcome.result, "results", []) or [])

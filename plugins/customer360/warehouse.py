@@ -5,16 +5,19 @@ knowledge of tables or of layers.
 """
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 
-from customer360.exceptions import Customer360Error, DamagedFileError
+from customer360.exceptions import Customer360Error, DamagedFileError, DiskFullError
 from customer360.settings import Settings
 
 # How DuckDB says that a file is not whole; a lock, a missing right or a full disk reads otherwise.
 _DAMAGED = ("not a valid DuckDB database", "Could not read enough bytes", "checksum", "orrupt")
+
+_FULL = ("No space left", "Could not write", "File too large", "disk is full", "disk I/O error")
 
 
 def quote(identifier: str) -> str:
@@ -62,6 +65,22 @@ def connect(
         yield connection
     finally:
         connection.close()
+
+
+def is_disk_full(error: object) -> bool:
+    """Whether an error of DuckDB, SQLite or the system, or its text, says that nothing fits."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return any(sign in str(error) for sign in _FULL)
+
+
+def disk_full(settings: Settings, step: str, error: object) -> DiskFullError:
+    """What a person is told then; the text of ``error`` is left out, for it may quote values."""
+    return DiskFullError(
+        f"{step}: a file below {settings.data_dir} could not be written ({type(error).__name__}): "
+        "the disk is full, or a limit on the size of files holds. What is published is still "
+        "served. Free space and run the step again."
+    )
 
 
 @contextlib.contextmanager

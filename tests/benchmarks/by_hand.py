@@ -39,7 +39,8 @@ select
     )) as bigint) as discount_cents,
     cast(round(100 * sales_value::decimal(12, 2)) as bigint) as amount_cents
 from '{source}/transactions.parquet'
-where transaction_timestamp < timezone('UTC', timezone('{zone}', timestamp '{as_of}' + interval 1 day))
+where transaction_timestamp
+    < timezone('UTC', timezone('{zone}', timestamp '{as_of}' + interval 1 day))
 qualify row_number() over (
     partition by basket_id, product_id order by transaction_timestamp desc
 ) = 1;

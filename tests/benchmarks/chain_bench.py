@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,16 @@ def peak_mb(*, reset: bool = False) -> float:
 
 
 def measured(work: Callable[[], Any]) -> dict[str, Any]:
-    """Seconds and peak memory of one step, and what it returned."""
+    """Seconds, processor seconds (all threads), peak memory of one step, and what it returned."""
     peak_mb(reset=True)
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     result = work()
-    return {"seconds": time.perf_counter() - began, "peak_mb": peak_mb(), "result": result}
+    return {
+        "seconds": round(time.perf_counter() - began, 3),
+        "cpu": round(time.process_time() - cpu_began, 3),
+        "peak_mb": round(peak_mb()),
+        "result": result,
+    }
 
 
 def run_chain(data: Path, as_of: dt.date, run_id: str) -> dict[str, Any]:
@@ -102,7 +107,7 @@ def run_chain(data: Path, as_of: dt.date, run_id: str) -> dict[str, Any]:
         "rows": rows,
         "snapshot": str(snapshot_path(settings)),
         "steps": {
-            name: {"seconds": round(one["seconds"], 3), "peak_mb": round(one["peak_mb"])}
+            name: {key: one[key] for key in ("seconds", "cpu", "peak_mb")}
             for name, one in done.items()
         },
     }
@@ -205,45 +210,47 @@ def scheduler_seconds(data: Path) -> dict[str, Any]:
 
 def report(found: dict[str, Any]) -> str:
     """The table."""
-    runs = found["chain"]
-    cold, warm, rerun = (runs[name]["steps"] for name in ("cold", "warm", "rerun"))
+    runs = {name: found["chain"][name]["steps"] for name in ("cold", "warm", "rerun")}
+    totals = found["totals"]
     lines = [
         f"{found['company']} as of {found['as_of']}: {found['rows']:,} source rows, "
         f"{found['threads']} threads, DuckDB {duckdb.__version__}, "
         f"Python {platform.python_version()}",
         "",
-        f"{'seconds of a step':<22}{'cold':>9}{'warm':>9}{'rerun':>9}{'peak MB':>10}",
+        f"{'seconds of a step':<22}{'cold':>9}{'warm':>9}{'rerun':>9}"
+        f"{'warm CPU':>10}{'peak MB':>10}",
     ]
-    for name in cold:
-        peak = max(one[name]["peak_mb"] for one in (cold, warm, rerun))
-        cells = "".join(f"{one[name]['seconds']:>9.2f}" for one in (cold, warm, rerun))
-        lines.append(f"{name:<22}{cells}{peak:>10,}")
-    totals = found["totals"]
-    cells = "".join(f"{totals[name]['seconds']:>9.2f}" for name in runs)
-    lines += [
-        f"{'all steps':<22}{cells}{found['peak_mb']:>10,}",
-        f"{'rows a second':<22}"
-        + "".join(f"{totals[name]['rows_a_second']:>9,}" for name in runs)
-        + f"{'< ' + format(MEMORY_LIMIT_MB, ','):>10}",
-        "",
-        f"{'the same tables':<34}{'seconds':>9}{'ratio':>9}{'peak MB':>10}",
-    ]
-    hand = found["by_hand"]
-    lines.append(f"{'one DuckDB script by hand':<34}{hand['seconds']:>9.2f}{1:>9.1f}"
-                 f"{hand['peak_mb']:>10,}")  # fmt: skip
+    for name in runs["cold"]:
+        cells = "".join(f"{run[name]['seconds']:>9.2f}" for run in runs.values())
+        peak = max(run[name]["peak_mb"] for run in runs.values())
+        lines.append(f"{name:<22}{cells}{runs['warm'][name]['cpu']:>10.2f}{peak:>10,}")
+    for title, key, form in (
+        ("all steps", "seconds", "9.2f"),
+        ("rows a second", "rows_a_second", "9,"),
+    ):
+        cells = "".join(f"{totals[name][key]:>{form}}" for name in runs)
+        tail = f"{totals['warm']['cpu']:>10.2f}{found['peak_mb']:>10,}" if key == "seconds" else ""
+        lines.append(f"{title:<22}{cells}{tail}")
+    lines += ["", f"{'the same tables':<40}{'seconds':>9}{'ratio':>7}{'CPU':>9}{'ratio':>7}"]
     for title, key in (
-        ("chain, " + " + ".join(("extract", "load", "build", "publish")), "transformation"),
+        ("one DuckDB script by hand", "by_hand"),
+        ("chain, extract load build publish, warm", "transformation"),
         ("chain, all steps, warm", "all"),
     ):
-        seconds, ratio = found["ratio"][key]["seconds"], found["ratio"][key]["ratio"]
-        lines.append(f"{title:<44}"[:34].ljust(34) + f"{seconds:>9.2f}{ratio:>9.1f}")
+        one = found["compared"][key]
+        lines.append(
+            f"{title:<40}{one['seconds']:>9.2f}{one['ratio']:>7.1f}"
+            f"{one['cpu']:>9.2f}{one['cpu_ratio']:>7.1f}"
+        )
     equal = [name for name, one in found["tables"].items() if one["equal"]]
     rows = sum(one["rows"] for one in found["tables"].values())
-    lines.append(
-        f"{len(equal)} of {len(found['tables'])} tables are equal cell by cell ({rows:,} rows)"
-    )
-    lines += ["", f"{'parse seconds of a DAG file':<34}"]
-    lines += [f"  {name:<32}{seconds:>9.3f}" for name, seconds in found["parse_seconds"].items()]
+    lines += [
+        f"{len(equal)} of {len(found['tables'])} tables are equal cell by cell ({rows:,} rows); "
+        f"the script's peak is {found['by_hand']['peak_mb']:,} MB",
+        "",
+        "parse seconds of a DAG file",
+    ]
+    lines += [f"  {name:<38}{seconds:>9.3f}" for name, seconds in found["parse_seconds"].items()]
     if found.get("scheduler"):
         lines += [
             "",
@@ -319,24 +326,33 @@ def main(context: click.Context, as_of: str | None, threads: int, scheduler: boo
 
 
 def summarise(chain: dict[str, Any], hand: dict[str, Any]) -> dict[str, Any]:
-    """Totals and ratios of the runs."""
-    totals = {}
-    for name, one in chain.items():
-        seconds = sum(step["seconds"] for step in one["steps"].values())
-        totals[name] = {
-            "seconds": round(seconds, 2),
-            "rows_a_second": round(one["rows"] / seconds),
+    """Totals, and what they are beside the script."""
+
+    def total(run: str, names: Iterable[str]) -> dict[str, float]:
+        steps = [chain[run]["steps"][name] for name in names]
+        return {key: round(sum(step[key] for step in steps), 2) for key in ("seconds", "cpu")}
+
+    def beside(one: dict[str, float]) -> dict[str, float]:
+        return {
+            "seconds": one["seconds"],
+            "ratio": round(one["seconds"] / hand["seconds"], 1),
+            "cpu": one["cpu"],
+            "cpu_ratio": round(one["cpu"] / hand["cpu"], 1),
         }
-    same = sum(chain["warm"]["steps"][name]["seconds"] for name in TRANSFORMATION)
+
+    totals = {name: total(name, run["steps"]) for name, run in chain.items()}
+    for name, one in totals.items():
+        one["rows_a_second"] = round(chain[name]["rows"] / one["seconds"])
     return {
         "rows": chain["cold"]["rows"],
         "chain": chain,
         "totals": totals,
-        "peak_mb": max(step["peak_mb"] for one in chain.values() for step in one["steps"].values()),
+        "peak_mb": max(step["peak_mb"] for run in chain.values() for step in run["steps"].values()),
         "by_hand": hand,
-        "ratio": {
-            key: {"seconds": round(seconds, 2), "ratio": round(seconds / hand["seconds"], 1)}
-            for key, seconds in (("transformation", same), ("all", totals["warm"]["seconds"]))
+        "compared": {
+            "by_hand": beside(hand),
+            "transformation": beside(total("warm", TRANSFORMATION)),
+            "all": beside(totals["warm"]),
         },
     }
 
@@ -366,7 +382,7 @@ def by_hand_command(source: Path, as_of: str, target: Path) -> None:
     done = measured(
         lambda: by_hand.build(source, as_of, target, settings.threads, settings.memory_limit)
     )
-    click.echo(json.dumps({name: round(done[name], 2) for name in ("seconds", "peak_mb")}))
+    click.echo(json.dumps({name: done[name] for name in ("seconds", "cpu", "peak_mb")}))
 
 
 if __name__ == "__main__":
