@@ -10,7 +10,7 @@ class RawTable:
     """What the gate knows of a raw table.
 
     Attributes:
-        key: its key columns.
+        key: columns that may name a row in a report.
         rules: (description, SQL condition that each row meets) from the contract.
         min_rows: rows that its state must have at least, from policy and the last published run.
         max_quarantined_share: of the rows that this run read.

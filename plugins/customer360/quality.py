@@ -4,7 +4,6 @@ What belongs here: running Great Expectations on a DuckDB file without letting v
 does not: which expectations there are (``expectations``).
 """
 
-import datetime as dt
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
 from customer360.exceptions import GateError
+from customer360.gate_report import Check, write_page
 from customer360.settings import Settings
 from customer360.warehouse import literal
 from expectations.suites import WARN, Suite
@@ -31,7 +31,7 @@ def run_gate(
     run_id: str,
     attach: dict[str, Path] | None = None,
 ) -> dict[str, Any]:
-    """Validate ``database`` and leave data docs in ``reports/<run_id>/<layer>/``.
+    """Validate ``database``; leave ``reports/<run_id>/<layer>.html`` and, beside it, data docs.
 
     Args:
         attach: name -> DuckDB file that expectations may compare with, opened read-only.
@@ -110,58 +110,56 @@ def run_gate(
                 result_format={"result_format": "COMPLETE", "exclude_unexpected_values": True},
             )
         )
-        outcome = checkpoint.run(
-            run_id=gx.RunIdentifier(
-                run_name=run_id, run_time=dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-            )
-        )
+        outcome = checkpoint.run(run_id=gx.RunIdentifier(run_name=run_id))
         context.build_data_docs(site_names=["report"])
-    return _judge(layer, report, outcome)
+    checks = [
+        _check(str(result.asset_name), check)
+        for result in outcome.run_results.values()
+        for check in result.results
+    ]
+    page = report.with_suffix(".html")
+    write_page(page, layer, run_id, checks)
+    return _judge(layer, page, checks)
 
 
-def _judge(layer: str, report: Path, outcome: Any) -> dict[str, Any]:
-    passed = 0
-    problems: list[tuple[Any, str]] = []
-    for result in outcome.run_results.values():
-        for check in result.results:
-            if check.success:
-                passed += 1
-                continue
-            problems.append((check.expectation_config.severity, _explain(result, check)))
-    critical = [text for severity, text in problems if severity != WARN]
-    warnings = [text for severity, text in problems if severity == WARN]
-    index = report / "index.html"
-    if critical:
-        lines = "\n".join(f"  - {text}" for text in critical)
+def _judge(layer: str, page: Path, checks: list[Check]) -> dict[str, Any]:
+    found = {
+        status: [str(check) for check in checks if check.status == status]
+        for status in ("passed", "warned", "failed")
+    }
+    if found["failed"]:
+        lines = "\n".join(f"  - {text}" for text in found["failed"])
         raise GateError(
-            f"gate '{layer}': {len(critical)} of {passed + len(problems)} checks failed; nothing "
-            f"is published.\n{lines}\nReport: {index}"
+            f"gate '{layer}': {len(found['failed'])} of {len(checks)} checks failed; nothing "
+            f"is published.\n{lines}\nReport: {page}"
         )
-    if passed + len(warnings) == 0:
+    if not checks:
         raise GateError(f"gate '{layer}': no check ran")
     return {
-        "passed": passed,
-        "warned": len(warnings),
-        "failed": 0,
-        "warnings": warnings,
-        "report": str(index),
+        **{status: len(texts) for status, texts in found.items()},
+        "warnings": found["warned"],
+        "report": str(page),
     }
 
 
-def _explain(result: Any, check: Any) -> str:
+def _check(table: str, check: Any) -> Check:
     """Rule, rows and keys, in words."""
-    table = result.asset_name
     config = check.expectation_config
     rule = config.description or config.type
+    status = "passed" if check.success else "warned" if config.severity == WARN else "failed"
     observed = check.result.get("observed_value")
-    if observed is None:
-        return f"{table}: {rule}: the check itself could not run"
     rows = (check.result.get("details") or {}).get("unexpected_rows")
-    if rows is None:
-        return f"{table}: {rule}: it has {observed}"
-    keys = ["/".join(str(value) for value in row.values()) for row in rows[:SHOWN_KEYS]]
-    more = " ..." if len(rows) > SHOWN_KEYS else ""
-    return f"{table}: {rule}: {observed} rows, keys {', '.join(keys)}{more}"
+    if observed is None:
+        found = "the check itself could not run"
+    elif rows is None:
+        found = f"{observed:,} rows in all"
+    elif not rows:
+        found = "0 rows"
+    else:
+        keys = ["/".join(str(value) for value in row.values()) for row in rows[:SHOWN_KEYS]]
+        more = " ..." if len(rows) > SHOWN_KEYS else ""
+        found = f"{observed:,} rows, keys {', '.join(keys)}{more}"
+    return Check(table, rule, status, found)
 
 
 class _Listeners:
