@@ -62,7 +62,7 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
 
 def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
     """Land what ``source`` holds as of the end of ``as_of``."""
-    config = load_config(settings)
+    config = _checked_config(settings)
     step = f"extract_{source}"
     with (
         _mendable(settings, step),
@@ -76,7 +76,7 @@ def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
 
 def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Take the token of this run and clear away what earlier runs left unfinished."""
-    load_config(settings)
+    _checked_config(settings)
     engine = _engine(settings)
     with writer_lock(settings, run_id):
         token = state.begin_run(engine, run_id, as_of)
@@ -84,8 +84,25 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
             for folder in settings.work_dir.iterdir():
                 if folder.name != run_id:
                     shutil.rmtree(folder)
-        shutil.rmtree(settings.data_dir / "tmp", ignore_errors=True)
+        _clear_spill(settings)
     return {"run_id": run_id, "token": token}
+
+
+def _checked_config(settings: Settings) -> Config:
+    from customer360.transform import check_rules
+
+    config = load_config(settings)
+    check_rules(config)
+    return config
+
+
+def _clear_spill(settings: Settings) -> None:
+    """Remove what killed processes spilled; younger files may be an ingest's that is running."""
+    yesterday = dt.datetime.now(dt.UTC).timestamp() - 86_400
+    for file in (settings.data_dir / "tmp").glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_mtime < yesterday:
+                file.unlink()
 
 
 def load_raw(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ any SQL of the warehouse (``dbt_project/``).
 """
 
 import datetime as dt
+import difflib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import yaml
 
 from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
-from customer360.exceptions import Customer360Error, GateError
+from customer360.exceptions import ConfigError, Customer360Error, GateError
 from customer360.settings import PROJECT, Settings
 from customer360.warehouse import disk_full, is_disk_full
 
@@ -109,6 +110,26 @@ def staging_models() -> list[Path]:
                 f"named stg_{path.parent.name}__<entity>.sql"
             )
     return found
+
+
+def check_rules(config: Config) -> None:
+    """See that every segment's rule reads columns that ``customer_360`` has.
+
+    Raises:
+        ConfigError: names segment, column and what was perhaps meant.
+    """
+    text = (DBT_PROJECT / "models" / "activation" / "activation.yml").read_text(encoding="utf-8")
+    models = yaml.load(text, Loader=yaml.CSafeLoader)["models"]
+    wide = next(model for model in models if model["name"] == "customer_360")
+    known = [column["name"] for column in wide["columns"]]
+    for name, segment in config.audiences.segments.items():
+        for column in sorted(segment.columns - set(known)):
+            near = difflib.get_close_matches(column, known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(
+                f"audiences.yml: {config.company}.segments.{name}.rule: customer_360 has no column "
+                f"'{column}'{meant}"
+            )
 
 
 def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:

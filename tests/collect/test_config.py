@@ -1,5 +1,7 @@
 """Configuration: a mistake is one message with file, place and mend."""
 
+import datetime as dt
+
 import pytest
 from pydantic import ValidationError
 
@@ -73,6 +75,16 @@ def test_an_unknown_company_says_which_there_are(company, monkeypatch):
 def test_a_rule_can_only_look_at_its_customer(rule):
     with pytest.raises(ValidationError):
         Segment(description="", owner="", rule=rule)
+
+
+def test_a_rule_on_a_column_that_is_not_there_stops_before_anything_is_read(company):
+    from customer360 import pipeline
+
+    company.config["audiences"]["segments"]["lapsed"]["rule"] = "days_since_last_ordr > 91"
+    company.write()
+    with pytest.raises(ConfigError, match="segments.lapsed.rule.*did you mean days_since_last_or"):
+        pipeline.extract(company.settings, "till", dt.date(2017, 5, 1))
+    assert not company.settings.landing_dir.exists()
 
 
 def test_a_rule_names_its_columns():
