@@ -126,7 +126,9 @@ def finish(step: str, world: World, as_of: Any = LAST_DAY, run_id: str = RUN, **
     try:
         return killing.finish(do, step, world, as_of, run_id, *more.values())
     except AssertionError:
-        raise AssertionError(f"{step}: {error_file(world).read_text()}") from None
+        said = error_file(world)
+        text = said.read_text() if said.exists() else "ended without a word"
+        raise AssertionError(f"{step}: {text}") from None
 
 
 # --- what must be the same ------------------------------------------------------------------
@@ -272,7 +274,7 @@ class Worlds:
 def worlds(tmp_path_factory) -> Iterator[Worlds]:
     folder = tmp_path_factory.mktemp("kills")
     yield Worlds(folder)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def play(worlds: Worlds, start: Start, shares: dict[str, float]) -> list[str]:
