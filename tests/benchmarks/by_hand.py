@@ -102,7 +102,7 @@ create table products as
 select
     'till-' || product_id as product_key, product_id::varchar as product_id, 'till' as source,
     department, product_category as category, product_type, brand,
-    manufacturer_id::varchar as manufacturer_id, package_size
+    manufacturer_id::varchar as manufacturer_id, package_size::varchar as package_size
 from '{source}/products.parquet';
 
 create table order_lines as
