@@ -9,14 +9,14 @@ from airflow.sdk import PartitionedAssetTimetable, chain
 
 from customer360.pipeline import declared_sources
 from customer360.settings import load_settings
-from customer360_airflow import assets
+from customer360_airflow import assets, names
 from customer360_airflow.defaults import QUICK, WRITER_POOL, customer360_dag
-from customer360_airflow.tasks import PublishStep, Step
+from customer360_airflow.tasks import BeginStep, PublishStep, Step
 
 sources = declared_sources(load_settings())
 
 with customer360_dag(
-    "build_customer_360",
+    names.BUILD,
     schedule=PartitionedAssetTimetable(
         assets=assets.all_of(assets.raw(source.name) for source in sources)
     ),
@@ -25,7 +25,7 @@ with customer360_dag(
     tags=["build"],
 ):
     chain(
-        Step(step="begin", pool=WRITER_POOL, execution_timeout=QUICK),
+        BeginStep(step="begin", pool=WRITER_POOL, execution_timeout=QUICK),
         Step(step="load_raw", pool=WRITER_POOL),
         Step(step="audit", layer="raw", pool=WRITER_POOL),
         Step(step="build_marts", pool=WRITER_POOL),

@@ -24,6 +24,7 @@ from customer360.exceptions import (
     SchemaDriftError,
 )
 from customer360.settings import Settings, load_settings
+from customer360_airflow import names
 
 NO_USE_IN_RETRYING = (ConfigError, GateError, ModelError, SchemaDriftError)
 """The same input gives the same error: a person has to act first."""
@@ -33,6 +34,10 @@ BUGS = (AttributeError, ImportError, NameError)
 
 SAFE_TO_QUOTE = (*BUGS, MemoryError, OSError)
 """Unexpected errors whose text names code or files, never values of rows."""
+
+
+PATIENCE_SECONDS = 300
+"""How long a build waits for the exports of the one before."""
 
 
 class StepFailedError(Exception):
@@ -148,6 +153,25 @@ class ExtractStep(Step):
         from customer360 import pipeline
 
         return pipeline.extract(settings, self.source, as_of)
+
+
+class BeginStep(Step):
+    """Begins a run when the snapshot before has been activated.
+
+    A run that begins overtakes the one before it, which then may write nothing any more. Among
+    several days in a queue that would cut off each day's exports. Airflow creates the run that
+    activates before it starts the next run of the build, so that looking for it is enough.
+    """
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Wait, but not for ever (activation may be switched off), then call the library."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while context["ti"].get_dr_count(names.ACTIVATE, states=["queued", "running"]):
+            if time.monotonic() > deadline:
+                self.log.warning("%s has not ended; beginning all the same", names.ACTIVATE)
+                break
+            time.sleep(1)
+        return super().run_step(settings, as_of, context)
 
 
 class PublishStep(Step):

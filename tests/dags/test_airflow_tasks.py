@@ -115,6 +115,33 @@ def test_activation_without_a_snapshot_says_what_to_run():
         activate.execute({"dag_run": DagRun(), "triggering_asset_events": {}})
 
 
+@dataclass
+class Activation:
+    """A task instance that is asked how many activations are going on."""
+
+    counts: list[int]
+
+    def get_dr_count(self, dag_id, states):
+        assert (dag_id, states) == ("activate_customers", ["queued", "running"])
+        return self.counts.pop(0)
+
+
+def test_a_run_begins_when_the_one_before_has_been_activated(monkeypatch):
+    begun_with = []
+    activation = Activation([1, 1, 0, 1])
+    monkeypatch.setattr(tasks.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(pipeline, "begin", lambda *_: begun_with.append(activation.counts) or {})
+    tasks.BeginStep(step="begin").execute({"dag_run": DagRun(), "ti": activation})
+    assert begun_with == [[1]]
+
+
+def test_an_activation_that_never_ends_does_not_hold_up_the_next_run_for_ever(monkeypatch):
+    monkeypatch.setattr(tasks, "PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(pipeline, "begin", lambda *_: {"token": 2})
+    result = tasks.BeginStep(step="begin").execute({"dag_run": DagRun(), "ti": Activation([1])})
+    assert result["token"] == 2
+
+
 def test_training_learns_from_the_days_before_its_own(monkeypatch):
     seen = []
     monkeypatch.setattr(pipeline, "train", lambda settings, as_of, run_id: seen.append(as_of) or {})

@@ -131,13 +131,17 @@ def test_a_failed_source_holds_back_its_day_and_a_new_run_of_the_day_reads_all_a
 
 
 def test_several_days_follow_each_other_whole(local):
-    local.break_steps(**{"extract:till@2017-04-02": "gate"})
+    local.break_steps(**{"extract:till@2017-04-02": "gate", "activate": "sleep:3"})
     done = local("backfill", "--from", "2017-04-01", "--to", "2017-04-03")
     assert done.returncode == 1
     assert done.stderr.count("failed for 2017-04-02") == 1
     assert local.steps("2017-04-01")[4:] == CHAIN
     assert local.steps("2017-04-03")[4:] == CHAIN
     assert not set(CHAIN) & set(local.steps("2017-04-02"))
+    # A run that begins overtakes the one before: it must have been activated by then.
+    records = [json.loads(line) for line in (local.fake / "steps.jsonl").read_text().splitlines()]
+    order = [record["step"] for record in records if record["as_of"] > "2017-04"]
+    assert [step for step in order if step in {"begin", "activate"}] == ["begin", "activate"] * 2
     local.break_steps()
 
 

@@ -11,7 +11,7 @@ import httpx
 
 from customer360_airflow.local.instance import LocalAirflowError
 
-ATTEMPTS = 8
+ATTEMPTS = 12
 """SQLite lets one writer in at a time: under load a request may be refused and is sent again."""
 
 
@@ -44,7 +44,7 @@ class Client:
         """
         for attempt in range(ATTEMPTS):
             if attempt:
-                time.sleep(0.25 * 2**attempt)
+                time.sleep(min(0.25 * 2**attempt, 3))
             try:
                 if "Authorization" not in self._http.headers:
                     self._log_in()

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from customer360.settings import PROJECT
+from customer360_airflow import names
 from customer360_airflow.local.client import Client
 from customer360_airflow.local.instance import Instance, LocalAirflowError, Running
-
-BUILD = "build_customer_360"
-ACTIVATE = "activate_customers"
 
 FINAL = {"success", "failed", "upstream_failed", "skipped", "removed"}
 FAILED = {"failed", "upstream_failed"}
@@ -80,7 +78,9 @@ class Day:
 
     def ingests(self) -> dict[str, str]:
         """DAG id -> run id of the ingest runs."""
-        return {dag: run for dag, run in self.runs.items() if dag not in (BUILD, ACTIVATE)}
+        return {
+            dag: run for dag, run in self.runs.items() if dag not in (names.BUILD, names.ACTIVATE)
+        }
 
 
 class Drive:
@@ -116,7 +116,7 @@ class Drive:
         arrive: the first arrival of what it lacks would start it beside the old ones. So what it
         has already is brought in anew first, and what it lacks comes last.
         """
-        waiting = self.client.waiting_assets(BUILD, day.key)
+        waiting = self.client.waiting_assets(names.BUILD, day.key)
         there = [dag for dag in dag_ids if waiting.get(f"raw_{dag.removeprefix('ingest_')}")]
         if there:
             self.say(f"{day.key}: an earlier run stopped half-way; its sources are read again")
@@ -148,16 +148,17 @@ class Drive:
             return
         if any(task["state"] in FAILED for task in mine):
             day.state = "failed"
-        elif ACTIVATE in day.runs:
+        elif names.ACTIVATE in day.runs:
             day.state = "activated"
-        elif BUILD in day.runs:
-            self._follow(day, ACTIVATE, {day.runs[BUILD]})
+        elif names.BUILD in day.runs:
+            self._follow(day, names.ACTIVATE, {day.runs[names.BUILD]})
         elif mine:
-            self._follow(day, BUILD, set(day.ingests().values()))
+            self._follow(day, names.BUILD, set(day.ingests().values()))
 
     def _follow(self, day: Day, dag_id: str, causes: set[str]) -> None:
         for run in self.client.runs(dag_id, partition_key_prefix_pattern=day.key):
-            if causes & self.client.started_by(dag_id, run["dag_run_id"]):
+            # Airflow's API fails on the events of a run that has not started yet.
+            if run["start_date"] and causes & self.client.started_by(dag_id, run["dag_run_id"]):
                 day.runs[dag_id] = run["dag_run_id"]
                 return
 

@@ -38,10 +38,16 @@ TASKS_NEED = (
     "airflow.sdk.execution_time.task_runner",
     "customer360_airflow.tasks",
     "customer360.pipeline",
+    "dbt.cli.main",
+    "dbt.adapters.duckdb.impl",
+    "great_expectations",
+    "sklearn.ensemble",
+    "skops.io",
 )
 """Tasks are forked from the scheduler: what it has imported they need not import, each of them.
 
-It has the time for it while the API servers, which take longest, build their routes.
+It has the time for it while the API servers, which take longest, build their routes. Nothing may
+have been used before the fork: libraries start their threads with their first work.
 """
 
 
