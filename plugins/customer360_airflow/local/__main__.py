@@ -62,7 +62,7 @@ def up() -> None:
     instance = Instance.of(load_settings())
     with instance.kept_to_one():
         running = instance.running()
-        if running is None:
+        if running is None or running.mode != "up":
             since = dt.datetime.now(dt.UTC)
             running, process = instance.start("up")
             try:
