@@ -65,7 +65,11 @@ class Client:
         answer = self._http.post(
             "/auth/token", json={"username": "admin", "password": self._password}
         )
-        answer.raise_for_status()
+        if answer.status_code >= httpx.codes.BAD_REQUEST:
+            raise LocalAirflowError(
+                f"What answers at {self._http.base_url} does not know our password: another "
+                "program took the port in the same moment. Try again."
+            )
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     # DAGs -----------------------------------------------------------------------------------

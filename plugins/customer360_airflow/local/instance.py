@@ -251,7 +251,7 @@ class Instance:
         """
         self.prepare_home()
         self.end_processes()
-        port, task_port = _free_ports()
+        port, task_port = _free_ports(8080 if mode == "up" else 0)
         lifeline = subprocess.PIPE if mode == "run" else subprocess.DEVNULL
         with (self.home / "serve.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603, our own interpreter and module
@@ -304,11 +304,11 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _free_ports() -> tuple[int, int]:
-    """8080 where it is free, else any free port; and another one."""
+def _free_ports(wanted: int) -> tuple[int, int]:
+    """``wanted`` where it is free, else any free port; and another one."""
     with contextlib.ExitStack() as stack:
         found = []
-        for port in (8080, 0, 0):
+        for port in (wanted, 0, 0):
             probe = stack.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
