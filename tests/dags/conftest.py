@@ -1,6 +1,8 @@
 """Airflow for tests of DAGs: a home of its own, set before anything imports Airflow."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from customer360.settings import PROJECT
 
 HOME = Path(tempfile.mkdtemp(prefix="customer360-airflow-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ["AIRFLOW_HOME"] = str(HOME)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(HOME / "no-plugins")

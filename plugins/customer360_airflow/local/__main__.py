@@ -12,7 +12,8 @@ import click
 
 from customer360.exceptions import ConfigError, Customer360Error
 from customer360.settings import load_settings
-from customer360_airflow.local.instance import Instance, Running
+from customer360_airflow.local.client import Client
+from customer360_airflow.local.instance import Instance, Mode, PortTakenError, Running
 from customer360_airflow.local.run import Drive, wait_until_ready
 
 
@@ -62,11 +63,10 @@ def up() -> None:
     instance = Instance.of(load_settings())
     with instance.kept_to_one():
         running = instance.running()
-        if running is None:
-            since = dt.datetime.now(dt.UTC)
-            running, process = instance.start("up")
+        if running is None or running.mode != "up":
             try:
-                wait_until_ready(instance, running, process, since).unpause()
+                running, client = _started(instance, "up", [8080, 0])
+                client.unpause()
             except BaseException:
                 instance.stop()
                 raise
@@ -140,20 +140,31 @@ def _drive(days: list[dt.date]) -> None:
 
 def _connected(instance: Instance, running: Running | None, begun: float) -> Drive:
     """A drive on the running instance, or on one started now, with every DAG switched on."""
-    since = dt.datetime.now(dt.UTC)
-    process = None
     if running is None:
         say(f"starting Airflow in .airflow/{instance.settings.company} ...")
-        running, process = instance.start("run")
+        running, client = _started(instance, "run", [0, 0])
     else:
         say(f"using the Airflow at {running.url}")
         since = dt.datetime.min.replace(tzinfo=dt.UTC)
-    client = wait_until_ready(instance, running, process, since)
+        client = wait_until_ready(instance, running, None, since)
     client.unpause()
     drive = Drive(client, instance.logs_dir, say)
     drive.begun = begun
     say(f"{time.monotonic() - begun:7.1f} s  Airflow is ready")
     return drive
+
+
+def _started(instance: Instance, mode: Mode, ports: list[int]) -> tuple[Running, Client]:
+    """Start the instance; where another program takes the port meanwhile, with the next one."""
+    since = dt.datetime.now(dt.UTC)
+    running, process = instance.start(mode, ports[0])
+    try:
+        return running, wait_until_ready(instance, running, process, since)
+    except PortTakenError:
+        instance.stop()
+        if not ports[1:]:
+            raise
+    return _started(instance, mode, ports[1:])
 
 
 def _day(text: str) -> dt.date:

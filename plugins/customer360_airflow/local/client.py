@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from customer360_airflow.local.instance import LocalAirflowError
+from customer360_airflow.local.instance import LocalAirflowError, PortTakenError
 
 ATTEMPTS = 12
 """SQLite lets one writer in at a time: under load a request may be refused and is sent again."""
@@ -65,7 +65,10 @@ class Client:
         answer = self._http.post(
             "/auth/token", json={"username": "admin", "password": self._password}
         )
-        answer.raise_for_status()
+        if answer.status_code >= httpx.codes.BAD_REQUEST:
+            raise PortTakenError(
+                f"Another program answers at {self._http.base_url}: it does not know our password."
+            )
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     # DAGs -----------------------------------------------------------------------------------

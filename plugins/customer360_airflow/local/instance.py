@@ -42,6 +42,10 @@ class LocalAirflowError(Customer360Error):
     """The local Airflow does not start, or a run in it has failed."""
 
 
+class PortTakenError(LocalAirflowError):
+    """Another program took a port between our looking for a free one and our services' start."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Running:
     """A running instance: its first process, and where its two API servers listen.
@@ -244,14 +248,15 @@ class Instance:
                 ) from None
             yield
 
-    def start(self, mode: Mode) -> "tuple[Running, subprocess.Popen[bytes]]":
+    def start(self, mode: Mode, wanted_port: int) -> "tuple[Running, subprocess.Popen[bytes]]":
         """Start the instance's processes; they may not be ready yet.
 
+        People's API listens on ``wanted_port`` where that is free (0: any free one).
         In mode ``run`` they end when the calling process ends, however it ends.
         """
         self.prepare_home()
         self.end_processes()
-        port, task_port = _free_ports()
+        port, task_port = _free_ports(wanted_port)
         lifeline = subprocess.PIPE if mode == "run" else subprocess.DEVNULL
         with (self.home / "serve.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603, our own interpreter and module
@@ -304,11 +309,11 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _free_ports() -> tuple[int, int]:
-    """8080 where it is free, else any free port; and another one."""
+def _free_ports(wanted: int) -> tuple[int, int]:
+    """``wanted`` where it is free, else any free port; and another one."""
     with contextlib.ExitStack() as stack:
         found = []
-        for port in (8080, 0, 0):
+        for port in (wanted, 0, 0):
             probe = stack.enter_context(socket.socket())
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ from typing import Any
 from customer360.settings import PROJECT
 from customer360_airflow import names
 from customer360_airflow.local.client import Client
-from customer360_airflow.local.instance import Instance, LocalAirflowError, Running
+from customer360_airflow.local.instance import Instance, LocalAirflowError, PortTakenError, Running
 
 FINAL = {"success", "failed", "upstream_failed", "skipped", "removed"}
 FAILED = {"failed", "upstream_failed"}
@@ -35,6 +35,7 @@ def wait_until_ready(
     """Wait until the API answers and every DAG file has been parsed since ``since``.
 
     Raises:
+        PortTakenError: another program has the port: start again with another one.
         LocalAirflowError: a service ended, a DAG file cannot be imported, or it takes too long.
     """
     client = Client(running.url, running.task_url, instance.password)
@@ -44,6 +45,8 @@ def wait_until_ready(
     up = False
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None:
+            if "address already in use" in (instance.home / "api.log").read_text()[-2000:]:
+                raise PortTakenError(f"Port {running.port} was taken while Airflow started.")
             raise LocalAirflowError(
                 f"Airflow's services did not start. See {_shown(instance.home)}/*.log."
             )
