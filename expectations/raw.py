@@ -66,8 +66,11 @@ def suites(tables: list[RawTable], run_id: str) -> list[Suite]:
                 ),
                 *[
                     no_result(
-                        f"At most {share:.2%} of a table's rows of this run are quarantined",
-                        "select source, table_name from {batch} "
+                        f"At most {share:.2%} of a table's rows of this run are quarantined "
+                        "(gates.max_quarantined_share in policies.yml; customer360 quarantine "
+                        "list shows them)",
+                        "select source, table_name, sum(quarantined_rows)::varchar || ' of ' || "
+                        "sum(read_rows)::varchar || ' rows' as rows from {batch} "
                         f"where loaded_by = '{run_id}' group by source, table_name "
                         f"having sum(quarantined_rows) > {share} * sum(read_rows)",
                     )

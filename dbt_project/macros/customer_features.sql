@@ -107,7 +107,7 @@ purchase_windows as (
         sum(case when age_days < 364 and age_days >= 364 - {{ horizon_days }} then spend_cents else 0 end)
             as spend_cents_year_ago,
         {{ median_of('case when age_days < 364 then gap_days end') }} as gap_median_days,
-        stddev_samp(case when age_days < 364 then gap_days end) as gap_std_days,
+        {{ exact_std_of('case when age_days < 364 then gap_days end') }} as gap_std_days,
         max(case when age_days < 364 then gap_days end) as gap_max_days,
         max_by(
             gap_days, case when age_days < 364 and gap_days is not null then ordered_on end
@@ -257,6 +257,21 @@ group by origins.as_of, later.customer_id
 {% macro iso_weekday(day) %}{{ adapter.dispatch('iso_weekday')(day) }}{% endmacro %}
 {% macro default__iso_weekday(day) %}isodow({{ day }}){% endmacro %}
 {% macro spark__iso_weekday(day) %}(weekday({{ day }}) + 1){% endmacro %}
+
+{#- Standard deviation of whole numbers from whole sums: the same whatever the order of rows. -#}
+{% macro exact_std_of(number) -%}
+        case
+            when count({{ number }}) > 1
+                then sqrt(
+                    cast(
+                        count({{ number }}) * sum(cast({{ number }} as bigint) * {{ number }})
+                        - sum({{ number }}) * sum({{ number }})
+                        as double
+                    )
+                    / (count({{ number }}) * (count({{ number }}) - 1))
+                )
+        end
+{%- endmacro %}
 
 {% macro median_of(number) %}{{ adapter.dispatch('median_of')(number) }}{% endmacro %}
 {% macro default__median_of(number) %}median({{ number }}){% endmacro %}

@@ -209,7 +209,7 @@ class Segment(Strict):
     def _safe_rule(cls, value: str) -> str:
         try:
             statements = sqlglot.parse(value, read="duckdb")
-        except sqlglot.errors.ParseError:
+        except sqlglot.errors.SqlglotError:
             raise ValueError(f"the rule is not an SQL condition: {value}") from None
         condition = statements[0]
         if len(statements) != 1 or condition is None:

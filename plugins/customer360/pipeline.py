@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from customer360 import landing, state
 from customer360.config import Config, Table, load_config
-from customer360.exceptions import Customer360Error, GateError
+from customer360.exceptions import ConfigError, Customer360Error, GateError
 from customer360.lock import writer_lock
 from customer360.settings import Settings
 from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
@@ -63,6 +63,7 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
 def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
     """Land what ``source`` holds as of the end of ``as_of``."""
     config = _checked_config(settings)
+    check_day(settings, as_of)
     step = f"extract_{source}"
     with (
         _mendable(settings, step),
@@ -86,6 +87,21 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                     shutil.rmtree(folder)
         _clear_spill(settings)
     return {"run_id": run_id, "token": token}
+
+
+def check_day(settings: Settings, as_of: dt.date) -> None:
+    """See that the company has data of that day.
+
+    Raises:
+        ConfigError: the day lies before the first or after the last.
+    """
+    company = load_config(settings).sources
+    last = company.last_day or dt.datetime.now(company.zone).date()
+    if not company.first_day <= as_of <= last:
+        raise ConfigError(
+            f"as-of day {as_of}: the data of {settings.company} go from {company.first_day} to "
+            f"{last} (first_day, last_day in sources.yml)"
+        )
 
 
 def _checked_config(settings: Settings) -> Config:
@@ -137,8 +153,8 @@ def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[s
         if layer == "raw":
             from customer360 import raw
 
-            with writer_lock(settings, f"unload of {run_id}"):
-                raw.unload(settings)
+            with writer_lock(settings, f"refusal by {run_id}"):
+                raw.refuse(settings)
         state.end_run(engine, run_id, "failed")
         raise
     return result
@@ -398,6 +414,7 @@ def status(settings: Settings) -> dict[str, Any]:
     Raises:
         Customer360Error: nothing has run yet.
     """
+    load_config(settings)
     engine = _engine(settings)
     run = state.last_run(engine)
     if run is None:
@@ -442,7 +459,9 @@ def status(settings: Settings) -> dict[str, Any]:
 def format_summary(status: dict[str, Any]) -> str:
     """``status`` for a person."""
     lines = [
-        f"{status['company']} as of {status['as_of']}: {status['status']}",
+        f"{status['company']} as of {status['as_of']}: {status['status']}"
+        + (f" in step {status['failed_step']}" if status["failed_step"] else ""),
+        *([f"its gates: {status['reports']}"] if status["failed_step"] else []),
         "",
         f"{'source':<20}{'read':>12}{'loaded':>12}{'duplicates':>12}{'quarantined':>12}",
     ]

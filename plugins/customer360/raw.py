@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import json
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -94,6 +95,9 @@ def load(
     totals = {}
     with connect(settings, settings.raw_path) as connection:
         connection.execute(META)
+        # A run that was killed before its gate leaves rows that nobody has judged.
+        with transaction(connection):
+            _take_back(connection)
         for source_name, source in config.sources.sources.items():
             delivered = []
             for table_name, table in source.tables.items():
@@ -125,30 +129,42 @@ def _totals(connection: duckdb.DuckDBPyConnection, delivered: list[Batch]) -> di
 def approve(settings: Settings) -> None:
     """Keep what was loaded: its gate has passed."""
     with connect(settings, settings.raw_path) as connection:
-        connection.execute("update meta.batches set is_audited = true where not is_audited")
+        kept = connection.execute(
+            "update meta.batches set is_audited = true where not is_audited "
+            "returning source, table_name, batch"
+        ).fetchall()
+    for batch in kept:
+        _refused_mark(settings, *batch).unlink(missing_ok=True)
 
 
-def unload(settings: Settings) -> int:
+def refuse(settings: Settings) -> int:
     """Take back every batch that has not passed the gate, so that no later run inherits it.
 
+    The batches stay in landing, marked as refused: each is judged again, unless the source has
+    delivered its day anew. What they had in quarantine can be seen until then.
+
     Returns:
-        How many batches were taken back; they stay in landing and are loaded and judged again.
+        How many batches were taken back.
     """
     with connect(settings, settings.raw_path) as connection, transaction(connection):
-        taken = connection.execute(
-            "delete from meta.batches where not is_audited returning source, table_name, batch"
-        ).fetchall()
-        for source, table, batch in taken:
-            _remove(connection, source, table, batch)
+        taken = _take_back(connection)
+    for batch in taken:
+        _refused_mark(settings, *batch).touch()
     return len(taken)
 
 
-def _remove(connection: duckdb.DuckDBPyConnection, source: str, table: str, batch: str) -> None:
-    connection.execute(f"delete from {quote(source)}.{quote(table)} where _batch = ?", [batch])
-    connection.execute(
-        "delete from meta.quarantine where source = ? and table_name = ? and batch = ?",
-        [source, table, batch],
-    )
+def _take_back(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
+    """Remove the rows of batches that no gate has passed."""
+    taken = connection.execute(
+        "delete from meta.batches where not is_audited returning source, table_name, batch"
+    ).fetchall()
+    for source, table, batch in taken:
+        connection.execute(f"delete from {quote(source)}.{quote(table)} where _batch = ?", [batch])
+    return taken
+
+
+def _refused_mark(settings: Settings, source: str, table: str, batch: str) -> Path:
+    return settings.landing_dir / source / table / batch / "REFUSED"
 
 
 def contract_hash(table: Table, time_zone: str) -> str:
@@ -186,9 +202,16 @@ class _Loader:
 
     def load(self, landed: list[Batch]) -> None:
         """Load what is missing; rebuild the table where loading in order is not possible."""
+        last = {batch.as_of: batch for batch in landed}
+        landed = [
+            batch
+            for batch in landed
+            if batch is last[batch.as_of]
+            or not _refused_mark(self.settings, self.source, self.name, _id(batch)).exists()
+        ]
         if not self.table.cursor:
             # The last batch of a day is that day's state.
-            landed = list({batch.as_of: batch for batch in landed}.values())
+            landed = list(last.values())
         known = self._known()
         if known is None:
             self._rebuild(landed)
@@ -202,6 +225,11 @@ class _Loader:
         for batch in pending:
             with transaction(self.connection):
                 self._load_batch(batch)
+        self.connection.execute(
+            "delete from meta.quarantine where source = ? and table_name = ? and batch not in "
+            "(select batch from meta.batches where source = ? and table_name = ?)",
+            [self.source, self.name] * 2,
+        )
 
     def _known(self) -> dict[str, tuple[str]] | None:
         """Batches that raw holds, or None where the table is not there under this contract."""
@@ -290,6 +318,10 @@ class _Loader:
         """Set rows aside that break a rule, with the first rule and all reasons in words."""
         if not self.table.cursor:
             self._refuse_ambiguous_keys()
+        self.connection.execute(
+            "delete from meta.quarantine where source = ? and table_name = ? and batch = ?",
+            [self.source, self.name, _id(batch)],
+        )
         where = [literal(value) for value in (self.source, self.name, _id(batch), batch.as_of)]
         prefix = f"{', '.join(where)}::date"
         refused = self._count("select count(*) from typed where not _is_ok")

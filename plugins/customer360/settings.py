@@ -81,6 +81,8 @@ def load_settings(company: str | None = None) -> Settings:
     """Settings of ``company``, or of the one that COMPANY in the environment selects."""
     name = company or os.environ.get("COMPANY") or DEFAULT_COMPANY
     data_root = Path(os.environ.get("CUSTOMER360_DATA", PROJECT / "data"))
+    # Pictures of cards: its cache would lie in the user's home otherwise.
+    os.environ.setdefault("MPLCONFIGDIR", str(data_root / ".matplotlib"))
     return Settings(
         company=name,
         data_dir=data_root / name,

@@ -66,6 +66,7 @@ def test_an_unknown_company_says_which_there_are(company, monkeypatch):
     [
         "a = 1; drop table x",
         "exists(select 1)",
+        "a = 'high",
         "a in (select b from c)",
         "read_csv('x') = 2",
         "a = 1 order by 1",
@@ -85,6 +86,14 @@ def test_a_rule_on_a_column_that_is_not_there_stops_before_anything_is_read(comp
     with pytest.raises(ConfigError, match="segments.lapsed.rule.*did you mean days_since_last_or"):
         pipeline.extract(company.settings, "till", dt.date(2017, 5, 1))
     assert not company.settings.landing_dir.exists()
+
+
+@pytest.mark.parametrize("day", [dt.date(2016, 12, 31), dt.date(2018, 1, 1)])
+def test_a_day_without_data_is_refused_at_once(company, day):
+    from customer360 import pipeline
+
+    with pytest.raises(ConfigError, match="go from 2017-01-01 to 2017-12-31"):
+        pipeline.extract(company.settings, "till", day)
 
 
 def test_a_rule_names_its_columns():

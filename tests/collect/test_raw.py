@@ -175,7 +175,7 @@ def test_an_altered_batch_is_refused(company):
         load(company)
 
 
-def test_what_no_gate_has_passed_can_be_taken_back(company):
+def test_what_no_gate_has_passed_is_taken_back(company):
     ingest(company, DAYS[0])
     load(company)
     raw.approve(company.settings)
@@ -183,8 +183,42 @@ def test_what_no_gate_has_passed_can_be_taken_back(company):
     company.put("products", company.read("products").slice(0, 0))
     ingest(company, DAYS[1])
     load(company)
-    assert raw.unload(company.settings) == 2
+    assert raw.refuse(company.settings) == 2
     assert (state(company), state(company, "till.products")) == before
+
+
+def spoil_quantities(company, number):
+    rows = company.read("transactions")
+    quantity = [-1] * number + rows.column("quantity").to_pylist()[number:]
+    company.put("transactions", rows.set_column(4, "quantity", pa.array(quantity, pa.int64())))
+    return rows
+
+
+def test_a_refused_delivery_can_be_looked_at_and_is_replaced_by_the_next_of_its_day(company):
+    good = spoil_quantities(company, 5)
+    ingest(company, LAST_DAY)
+    assert load(company)["till"]["quarantined"] == 5
+    raw.refuse(company.settings)
+    assert query(company, "select count(*) from meta.quarantine") == [(5,)]
+    company.put("transactions", good)
+    ingest(company, LAST_DAY)
+    assert load(company)["till"] == {
+        "read": good.num_rows + 12,
+        "loaded": good.num_rows + 12,
+        "duplicates": 0,
+        "quarantined": 0,
+    }
+    assert query(company, "select count(*) from meta.quarantine") == [(0,)]
+    batches = query(company, "select count(*) from meta.batches where table_name = 'transactions'")
+    assert batches == [(1,)]
+
+
+def test_what_a_killed_run_loaded_is_judged_with_the_next_run(company):
+    ingest(company, DAYS[0])
+    raw.load(company.settings, load_config(company.settings), DAYS[0], "killed")
+    ingest(company, DAYS[1])
+    raw.load(company.settings, load_config(company.settings), DAYS[1], "next")
+    assert query(company, "select distinct loaded_by from meta.batches") == [("next",)]
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

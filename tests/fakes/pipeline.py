@@ -44,6 +44,10 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
     ]
 
 
+def check_day(settings: Settings, as_of: dt.date) -> None:
+    """Every day is there."""
+
+
 def _do(settings: Settings, step: str, **facts: Any) -> dict[str, Any]:
     folder = settings.data_dir / "fake"
     folder.mkdir(parents=True, exist_ok=True)

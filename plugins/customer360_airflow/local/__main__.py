@@ -110,6 +110,8 @@ def _drive(days: list[dt.date]) -> None:
     from customer360 import pipeline
 
     settings = load_settings()
+    for day in days:
+        pipeline.check_day(settings, day)
     sources = [source.name for source in pipeline.declared_sources(settings)]
     instance = Instance.of(settings)
     begun = time.monotonic()
