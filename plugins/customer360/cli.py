@@ -64,6 +64,12 @@ def main() -> None:
     except Customer360Error as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        # A folder that cannot be used, a disk that is full: what and where, without a traceback.
+        click.echo(
+            f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True
+        )
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ class EmbeddedServer(Server):
             entry = unprivileged_user()
             self._identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         self._data = layout.postgres / "data"
+        self._started: subprocess.Popen[bytes] | None = None
 
     @property
     def socket_folder(self) -> Path:
@@ -167,6 +168,7 @@ class EmbeddedServer(Server):
         if self._process() is None:
             if not (self._data / "PG_VERSION").exists():
                 self._make_cluster()
+            self._clear_what_a_killed_server_left()
             self._run()
         self._await_answer()
 
@@ -209,6 +211,23 @@ class EmbeddedServer(Server):
         except (OSError, ValueError, IndexError, psutil.Error):
             return None
         return process if ours else None
+
+    def _clear_what_a_killed_server_left(self) -> None:
+        """End a killed postmaster's children and take its lock files away.
+
+        PostgreSQL refuses to start while a lock names a process that still exists, be it as a
+        zombie that nobody collects.
+        """
+        children = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.cwd() == str(self._data) and process.name().startswith("postgres"):
+                    process.kill()
+                    children.append(process)
+        psutil.wait_procs(children, timeout=10)
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        for left in self.socket_folder.glob(".s.PGSQL.*"):
+            left.unlink()
 
     def _make_cluster(self) -> None:
         remove_tree(self._data)
@@ -254,7 +273,7 @@ class EmbeddedServer(Server):
             command += ["-c", f"{name}={value}"]
         self.layout.run.mkdir(exist_ok=True)
         with (self.layout.run / "postgres.log").open("ab") as log:
-            subprocess.Popen(  # noqa: S603
+            self._started = subprocess.Popen(  # noqa: S603
                 command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, **self._identity,
             )  # fmt: skip
@@ -266,7 +285,8 @@ class EmbeddedServer(Server):
                 with psycopg.connect(self.owner_url("postgres"), connect_timeout=5):
                     return
             except psycopg.OperationalError:
-                if time.monotonic() > deadline:
+                ended = self._started is not None and self._started.poll() is not None
+                if ended or time.monotonic() > deadline:
                     log = (self.layout.run / "postgres.log").read_text(errors="replace")
                     raise DemoError(
                         f"PostgreSQL does not start; the end of its log: {log[-500:]}"
