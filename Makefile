@@ -9,6 +9,8 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_CACHE := 1
+export MPLCONFIGDIR := $(CURDIR)/data/.matplotlib
+export PRE_COMMIT_HOME := $(CURDIR)/data/.pre-commit
 
 .PHONY: help env run backfill up down test test-faults bench bench-models bench-identity check lock clean
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import socket
 import time
 from collections import namedtuple
@@ -206,3 +207,14 @@ def test_the_command_line_tells_the_day_the_rows_and_the_truth(
     assert not socket_folder.exists()
     assert "no demo" in run("reset")
     assert processes(deep) == []
+
+
+def test_a_postgres_that_was_killed_starts_again(
+    cleaned: Layout, tiny_world: None, port: int
+) -> None:
+    state = company.start(cleaned, size="small", seed=1, port=port, report=silent)
+    before = company.count_rows(cleaned, state)
+    lock = cleaned.postgres / "data" / "postmaster.pid"
+    os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
+    state = company.start(cleaned, size="small", seed=1, port=port, report=silent)
+    assert company.count_rows(cleaned, state) == before
