@@ -29,7 +29,7 @@ from customer360.settings import Settings
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 COLUMN_TYPE = re.compile(
-    r"text|bigint|integer|double|boolean|date|timestamp|decimal\(\d{1,2},\d{1,2}\)"
+    r"text|bigint|integer|double|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)"
 )
 PersonalClass = Literal[
     "none",
@@ -75,10 +75,14 @@ class Column(Strict):
     """The contract of one column.
 
     ``zone`` says in which time zone a timestamp without offset is written: ``local`` (the
-    company's), or a zone's name.
+    company's), or a zone's name. ``path`` says where in a JSON record the value stands
+    (``properties.$city``); the column's own name where it is not given. ``format`` says how a date
+    or timestamp is written (``%Y/%m/%d``), ``epoch_s`` or ``epoch_ms`` for numbers.
     """
 
     type: str
+    path: str | None = None
+    format: str | None = None
     description: str = ""
     required: bool = False
     min: float | None = None
@@ -94,7 +98,7 @@ class Column(Strict):
         if not COLUMN_TYPE.fullmatch(value):
             raise ValueError(
                 f"'{value}' is not one of text, bigint, integer, double, boolean, date, timestamp, "
-                "decimal(precision,scale)"
+                "json, decimal(precision,scale)"
             )
         return value
 
@@ -118,13 +122,83 @@ class Freshness(Strict):
     stop_after_days: int | None = None
 
 
+class Sweep(Strict):
+    """How often every key is read to find rows that were deleted."""
+
+    every_days: Annotated[int, Field(ge=1)] = 1
+
+
+class Pagination(Strict):
+    """How a web service hands out its pages.
+
+    Attributes:
+        kind: ``page`` (numbers from ``first``), ``cursor`` (each answer names the next one),
+            ``link`` (RFC 8288 ``Link`` header with rel="next"), ``none``.
+        parameter: query parameter of the page number or cursor.
+        next: path in the answer to the next cursor (``paging.next``).
+        size_parameter, size: query parameter and number of records a page.
+    """
+
+    kind: Literal["page", "cursor", "link", "none"] = "none"
+    parameter: str | None = None
+    first: int = 1
+    next: str | None = None
+    size_parameter: str | None = None
+    size: Annotated[int, Field(ge=1)] = 200
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Pagination":
+        if self.kind in ("page", "cursor") and not self.parameter:
+            raise ValueError(f"kind {self.kind} needs `parameter`, the query parameter to set")
+        if self.kind == "cursor" and not self.next:
+            raise ValueError("kind cursor needs `next`, the path to the next cursor in the answer")
+        return self
+
+
+class Request(Strict):
+    """What is asked of a web service for one table.
+
+    Attributes:
+        path: below the connection's address.
+        parameters: fixed query parameters.
+        records: path to the list of records in the answer; empty where the answer is the list.
+        since_parameter, until_parameter: query parameters that take the window's bounds, if the
+            service can filter.
+    """
+
+    path: str
+    parameters: dict[str, str | int | bool] = {}
+    records: str = ""
+    since_parameter: str | None = None
+    until_parameter: str | None = None
+    pagination: Pagination = Pagination()
+
+
 class Table(Strict):
-    """One table of a source: where it is, its contract, how it is read."""
+    """One table of a source: where it is, its contract, how it is read.
+
+    Attributes:
+        file: files (``receipts/*.csv``): a name or a pattern below the source's path.
+        each_file: files: ``once`` takes every file once by its content, whenever it comes;
+            ``state`` reads the files as they stand each time.
+        day_in_name: files: how a file's name holds its day (``%Y-%m-%d``); files of later days
+            than the as-of day are left for their own run.
+        sheet: excel: name of the sheet; the first where it is not given.
+        relation: databases: ``schema.table`` there; the table's own name where it is not given.
+        request: rest: what to ask.
+        deletes: databases: find deleted rows of a table with a cursor by a sweep over its keys.
+    """
 
     description: str = ""
-    file: str
+    file: str | None = None
+    each_file: Literal["once", "state"] = "state"
+    day_in_name: str | None = None
+    sheet: str | None = None
+    relation: str | None = None
+    request: Request | None = None
     key: Annotated[tuple[str, ...], Field(min_length=1)]
     cursor: Cursor | None = None
+    deletes: Sweep | None = None
     freshness: Freshness = Freshness()
     may_be_empty: bool = False
     delimiter: str = ","
@@ -149,26 +223,71 @@ class Table(Strict):
         return self
 
 
+FILE_FORMATS = ("parquet", "csv", "json_lines", "excel")
+DATABASE_FORMATS = ("postgres", "mysql")
+
+
 class Source(Strict):
-    """One source system."""
+    """One source system.
+
+    Attributes:
+        connection: name of the Airflow Connection with address and secrets (databases, rest,
+            object storage).
+        path: files: a folder, ``python:<package>/<folder>``, ``$NAME/...`` or an object storage
+            URL (``s3://bucket/folder``).
+        at_once: how many tasks may read the system at the same time (its pool).
+        requests_per_second: rest: never ask more often.
+        is_hourly: whether the hourly lane reads it beside the nightly run.
+    """
 
     title: str
     owner: str
     stage: Literal["basic", "behavioural", "active"]
     schedule: str = "0 2 * * *"
-    format: Literal["parquet", "csv"]
-    path: str
+    format: Literal["parquet", "csv", "json_lines", "excel", "postgres", "mysql", "rest"]
+    connection: Name | None = None
+    path: str | None = None
+    at_once: Annotated[int, Field(ge=1)] = 1
+    requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    is_hourly: bool = False
     tables: Annotated[dict[Name, Table], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _fits_its_format(self) -> "Source":
+        is_file = self.format in FILE_FORMATS
+        if is_file and not self.path:
+            raise ValueError(f"format {self.format} needs `path`, the folder of its files")
+        if not is_file and not self.connection:
+            raise ValueError(f"format {self.format} needs `connection`, an Airflow Connection")
+        wanted = "file" if is_file else "request" if self.format == "rest" else None
+        others = {"file", "sheet", "day_in_name", "relation", "request", "deletes"}
+        others -= {"file", "sheet", "day_in_name"} if is_file else set()
+        others -= {"relation", "deletes"} if self.format in DATABASE_FORMATS else set()
+        others -= {"request"} if self.format == "rest" else set()
+        for name, table in self.tables.items():
+            if wanted and getattr(table, wanted) is None:
+                raise ValueError(f"tables.{name}: format {self.format} needs `{wanted}`")
+            for key in sorted(others):
+                if getattr(table, key) is not None:
+                    raise ValueError(f"tables.{name}: `{key}` has no meaning for {self.format}")
+        return self
 
 
 class CompanySources(Strict):
-    """A company's calendar, currency and sources."""
+    """A company's calendar, currency and sources.
+
+    Attributes:
+        last_day: last day of data that have ended.
+        clock: a file that holds the newest day that has ended (YYYY-MM-DD), for a company that
+            lives in a time of its own; relative to the company's data folder.
+    """
 
     title: str
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     time_zone: TimeZone
     first_day: dt.date
     last_day: dt.date | None = None
+    clock: str | None = None
     sources: Annotated[dict[Name, Source], Field(min_length=1)]
 
     @property

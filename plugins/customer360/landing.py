@@ -21,10 +21,11 @@ from customer360.config import Config, Table
 from customer360.contracts import check_schema
 from customer360.exceptions import SourceError
 from customer360.settings import Settings
-from customer360.sources.files import Relation, open_table
+from customer360.sources import open_session
+from customer360.sources.relation import Reading, Relation, Session, TakenFile
 from customer360.warehouse import connect, first_line, is_disk_full, literal, quote
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Batch:
         sha256: of the files, by name.
         columns: name -> type as the source had them.
         notes: accepted differences from the contract.
+        files: what was taken, for files that are each taken once.
+        is_sweep: whether ``keys.parquet`` lists every key that was there.
     """
 
     source: str
@@ -55,6 +58,8 @@ class Batch:
     columns: dict[str, str]
     landed_at: str
     notes: list[str] = field(default_factory=list)
+    files: list[TakenFile] = field(default_factory=list)
+    is_sweep: bool = False
     version: int = MANIFEST_VERSION
 
     @property
@@ -74,7 +79,9 @@ def batches(settings: Settings, source: str | None = None, table: str | None = N
     for path in settings.landing_dir.glob(pattern):
         if path.parent.name.startswith("."):
             continue
-        found.append(Batch(**json.loads(path.read_text(encoding="utf-8"))))
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["files"] = [TakenFile(**file) for file in manifest.get("files", ())]
+        found.append(Batch(**manifest))
     return sorted(found, key=lambda batch: (batch.source, batch.table, batch.as_of, batch.batch))
 
 
@@ -91,23 +98,48 @@ def extract_source(
     """
     if source not in config.sources.sources:
         raise SourceError(f"sources.yml has no source '{source}' for {settings.company}")
-    for table in config.sources.sources[source].tables:
-        yield extract_table(settings, config, source, table, as_of)
+    declared = config.sources.sources[source]
+    session = open_session(settings, source, declared)
+    try:
+        for table in declared.tables:
+            yield _extract_table(settings, config, session, source, table, as_of)
+    finally:
+        session.close()
 
 
-def extract_table(
-    settings: Settings, config: Config, source: str, table: str, as_of: dt.date
+def _extract_table(
+    settings: Settings, config: Config, session: Session, source: str, table: str, as_of: dt.date
 ) -> tuple[Batch, bool]:
     """Land one table; see ``extract_source``."""
     declared = config.sources.sources[source]
     contract = declared.tables[table]
     name = f"{source}.{table}"
     earlier = [batch for batch in batches(settings, source, table) if batch.day <= as_of]
+    start, end = _window(config, contract, earlier, as_of)
+    workspace = settings.landing_dir / source / table / f".reading-{as_of}"
+    reading = Reading(
+        settings=settings,
+        company=config.sources,
+        source_name=source,
+        source=declared,
+        table_name=table,
+        table=contract,
+        as_of=as_of,
+        start=start,
+        end=end,
+        taken=tuple(file for batch in earlier if batch.day < as_of for file in batch.files),
+        is_sweep=_is_sweep_due(contract, earlier, as_of),
+        workspace=workspace,
+    )
+    known = session.columns(table, contract)
+    if known is not None:
+        check_schema(name, contract, known, config.policies.drift)
     with connect(settings) as connection:
-        relation = open_table(connection, name, declared, contract)
+        relation = session.relation(connection, reading)
         notes = check_schema(name, contract, relation.columns, config.policies.drift)
-        start, end = _window(config, contract, earlier, as_of)
-        where = _window_condition(contract, relation, config, start, end)
+        where = "true"
+        if not relation.is_windowed:
+            where = _window_condition(contract, relation, config, start, end)
         parent = settings.landing_dir / source / table / as_of.isoformat()
         parent.mkdir(parents=True, exist_ok=True)
         for leftover in parent.glob(".landing-*"):
@@ -115,6 +147,7 @@ def extract_table(
         aside = parent / f".landing-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         aside.mkdir()
         rows, rejects, content = _write(connection, name, relation, where, aside)
+        shutil.rmtree(workspace, ignore_errors=True)
         same = _same_content(earlier, contract, content, as_of)
         if same is not None:
             shutil.rmtree(aside)
@@ -135,6 +168,8 @@ def extract_table(
             columns=relation.columns,
             landed_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             notes=notes,
+            files=relation.files,
+            is_sweep=relation.keys_sql is not None,
         )
         manifest = json.dumps(asdict(batch), indent=1, ensure_ascii=False)
         (aside / "manifest.json").write_text(manifest, encoding="utf-8")
@@ -154,6 +189,14 @@ def _window(
     if contract.cursor is None or not covered:
         return None, end
     return max(covered) - dt.timedelta(days=contract.cursor.look_back_days), end
+
+
+def _is_sweep_due(contract: Table, earlier: list[Batch], as_of: dt.date) -> bool:
+    """Whether the last sweep of an earlier day lies far enough back; there is always a first."""
+    if contract.deletes is None:
+        return False
+    swept = [batch.day for batch in earlier if batch.is_sweep and batch.day < as_of]
+    return not swept or (as_of - max(swept)).days >= contract.deletes.every_days
 
 
 def _window_condition(
@@ -193,6 +236,9 @@ def _write(
     parquet = "(format parquet, compression zstd)"
     try:
         connection.execute(f"copy ({relation.sql} where {where}) to {rows_file} {parquet}")
+        if relation.keys_sql:
+            keys_file = literal(aside / "keys.parquet")
+            connection.execute(f"copy ({relation.keys_sql}) to {keys_file} {parquet}")
         rejects = 0
         if relation.rejects_sql:
             rejects = connection.execute(

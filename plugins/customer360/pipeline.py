@@ -18,7 +18,7 @@ import duckdb
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from customer360 import landing, state
+from customer360 import clock, landing, state
 from customer360.config import Config, Table, load_config
 from customer360.exceptions import ConfigError, Customer360Error, GateError
 from customer360.lock import writer_lock
@@ -46,6 +46,7 @@ class SourceDeclaration:
 def declared_sources(settings: Settings) -> list[SourceDeclaration]:
     """The company's sources, from configuration alone."""
     company = load_config(settings).sources
+    end = clock.last_day(settings, company)
     return [
         SourceDeclaration(
             name=name,
@@ -53,7 +54,7 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
             schedule=source.schedule,
             timezone=company.time_zone,
             start=company.first_day,
-            end=company.last_day,
+            end=end,
             tags=(source.stage,),
         )
         for name, source in company.sources.items()
@@ -96,7 +97,7 @@ def check_day(settings: Settings, as_of: dt.date) -> None:
         ConfigError: the day lies before the first or after the last.
     """
     company = load_config(settings).sources
-    last = company.last_day or dt.datetime.now(company.zone).date()
+    last = clock.newest_day(settings, company)
     if not company.first_day <= as_of <= last:
         raise ConfigError(
             f"as-of day {as_of}: the data of {settings.company} go from {company.first_day} to "

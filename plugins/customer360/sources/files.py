@@ -5,32 +5,16 @@ Every row keeps its position (from 1), so that a refused one can be found in its
 
 import importlib.util
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from customer360.config import Source, Table
 from customer360.exceptions import SourceError
-from customer360.settings import PROJECT
+from customer360.settings import PROJECT, Settings
+from customer360.sources.relation import Reading, Relation
 from customer360.sources.text import CsvError, read_csv
 from customer360.warehouse import first_line, literal, quote
-
-
-@dataclass(frozen=True)
-class Relation:
-    """A source table as DuckDB can read it.
-
-    Attributes:
-        sql: a select of the source's columns and ``_position``.
-        columns: name -> DuckDB type, in the source's order, without ``_position``.
-        rejects_sql: a select of ``_position``, ``_reason`` and ``_line`` of what is not even a row;
-            None for formats that have no such thing.
-    """
-
-    sql: str
-    columns: dict[str, str]
-    rejects_sql: str | None = None
 
 
 def resolve_path(declared: str) -> Path:
@@ -51,25 +35,45 @@ def resolve_path(declared: str) -> Path:
     return PROJECT / expanded
 
 
-def open_table(
-    connection: duckdb.DuckDBPyConnection, name: str, source: Source, table: Table
-) -> Relation:
-    """The relation of ``table``; ``name`` is ``source.table`` for messages.
+class FileSession:
+    """The files of one source."""
 
-    Raises:
-        SourceError: no such file, or it cannot be read as the declared format.
-    """
-    folder = resolve_path(source.path)
-    pattern = folder / table.file
-    files = sorted(folder.glob(table.file)) if any(c in table.file for c in "*?[") else [pattern]
-    missing = [file for file in files if not file.is_file()]
-    if missing or not files:
-        raise SourceError(
-            f"{name}: no file at {pattern}. Put it there, or correct path/file in sources.yml."
-        )
-    if source.format == "csv":
-        return _open_csv(connection, name, table, files)
-    return _open_parquet(connection, name, files)
+    def __init__(self, source: Source) -> None:
+        assert source.path
+        self.source = source
+        self.folder = resolve_path(source.path)
+
+    def columns(self, table_name: str, table: Table) -> dict[str, str] | None:  # noqa: ARG002, the protocol's
+        """A file says its columns when it is opened."""
+        return None
+
+    def relation(self, connection: duckdb.DuckDBPyConnection, reading: Reading) -> Relation:
+        """The rows of the table's files.
+
+        Raises:
+            SourceError: no such file, or it cannot be read as the declared format.
+        """
+        name, table = reading.name, reading.table
+        assert table.file
+        pattern = self.folder / table.file
+        has_wildcard = any(character in table.file for character in "*?[")
+        files = sorted(self.folder.glob(table.file)) if has_wildcard else [pattern]
+        missing = [file for file in files if not file.is_file()]
+        if missing or not files:
+            raise SourceError(
+                f"{name}: no file at {pattern}. Put it there, or correct path/file in sources.yml."
+            )
+        if self.source.format == "csv":
+            return _open_csv(connection, name, table, files)
+        return _open_parquet(connection, name, files)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def open_session(settings: Settings, name: str, source: Source) -> FileSession:  # noqa: ARG001, every connector's
+    """Files need no session; the folder is found."""
+    return FileSession(source)
 
 
 def _list(files: list[Path]) -> str:

@@ -1,0 +1,109 @@
+"""What every connector is given and gives back.
+
+What belongs here: the shapes between landing and connectors, nothing that reads.
+"""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+
+from customer360.config import CompanySources, Source, Table
+from customer360.settings import Settings
+
+
+@dataclass(frozen=True)
+class TakenFile:
+    """A file that a batch took, by content: the same bytes are taken once, whatever their name.
+
+    Attributes:
+        name: path below the source's folder.
+        size, modified_ns: what spares hashing a file again that has not been touched.
+        sha256: of the bytes.
+        rows: rows and rejects together.
+    """
+
+    name: str
+    size: int
+    modified_ns: int
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One table to be read as of a moment.
+
+    Attributes:
+        source_name, table_name: as in sources.yml.
+        start, end: the window [start, end) in naive UTC; ``start`` is None for the first reading.
+            Nothing that happened at or after ``end`` belongs to the batch.
+        taken: files that batches of earlier days took.
+        is_sweep: whether every key that is there now is wanted as well, to find deletions.
+        workspace: a folder that stays between attempts of the same day, for what must not be
+            fetched again; emptied when the batch has landed.
+    """
+
+    settings: Settings
+    company: CompanySources
+    source_name: str
+    source: Source
+    table_name: str
+    table: Table
+    as_of: dt.date
+    start: dt.datetime | None
+    end: dt.datetime
+    taken: tuple[TakenFile, ...]
+    is_sweep: bool
+    workspace: Path
+
+    @property
+    def name(self) -> str:
+        """``source.table``, for messages."""
+        return f"{self.source_name}.{self.table_name}"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A source table as DuckDB can read it.
+
+    Attributes:
+        sql: a select of the source's columns and ``_position`` (from 1; a line, a row, a record).
+        columns: name -> DuckDB type, in the source's order, without ``_position``.
+        rejects_sql: a select of ``_position``, ``_reason`` and ``_line`` of what is not even a row;
+            None for formats that have no such thing. A relation over several files adds ``_file``
+            to both selects.
+        is_windowed: whether the connector has applied the window itself; if not, landing filters
+            by the cursor.
+        keys_sql: a select of the key columns of every row that is there, for a sweep.
+        files: what was taken, for files that are each taken once.
+    """
+
+    sql: str
+    columns: dict[str, str]
+    rejects_sql: str | None = None
+    is_windowed: bool = False
+    keys_sql: str | None = None
+    files: list[TakenFile] = field(default_factory=list)
+
+
+class Session(Protocol):
+    """An open source system: all its tables are read at one moment where the system can do that."""
+
+    def columns(self, table_name: str, table: Table) -> dict[str, str] | None:
+        """name -> type as the system says before anything is read; None where it cannot say."""
+        ...
+
+    def relation(self, connection: duckdb.DuckDBPyConnection, reading: Reading) -> Relation:
+        """The table as ``connection`` can read it, valid until the session is closed.
+
+        Raises:
+            SourceError: unreachable, gone while it was read, or not what was declared.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the system."""
+        ...
