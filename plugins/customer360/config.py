@@ -415,10 +415,29 @@ class Snapshots(Strict):
     keep_at_least: Annotated[int, Field(ge=1)] = 3
 
 
+class Stale(Strict):
+    """What a source means for the build that could not be read today.
+
+    Attributes:
+        default: ``accept`` builds with what the source delivered last, ``stop`` builds nothing.
+        sources: sources that are treated otherwise.
+        at_most_days: after so many days without a delivery a stale source stops the build.
+    """
+
+    default: Literal["accept", "stop"] = "stop"
+    sources: dict[Name, Literal["accept", "stop"]] = {}
+    at_most_days: Annotated[int, Field(ge=1)] = 3
+
+    def verdict(self, source: str) -> Literal["accept", "stop"]:
+        """What holds for ``source``."""
+        return self.sources.get(source, self.default)
+
+
 class Policies(Strict):
-    """Gates, drift and retention of a company."""
+    """Gates, drift, stale sources and retention of a company."""
 
     gates: Gates = Gates()
+    stale: Stale = Stale()
     drift: Drift = Drift()
     snapshots: Snapshots = Snapshots()
 

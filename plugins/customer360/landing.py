@@ -42,6 +42,7 @@ class Batch:
         notes: accepted differences from the contract.
         files: what was taken, for files that are each taken once.
         is_sweep: whether ``keys.parquet`` lists every key that was there.
+        lane: ``nightly``, or ``hourly`` for a part of a day that had not ended.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Batch:
     notes: list[str] = field(default_factory=list)
     files: list[TakenFile] = field(default_factory=list)
     is_sweep: bool = False
+    lane: str = "nightly"
     version: int = MANIFEST_VERSION
 
     @property
@@ -86,9 +88,16 @@ def batches(settings: Settings, source: str | None = None, table: str | None = N
 
 
 def extract_source(
-    settings: Settings, config: Config, source: str, as_of: dt.date
+    settings: Settings,
+    config: Config,
+    source: str,
+    as_of: dt.date,
+    until: dt.datetime | None = None,
 ) -> Iterator[tuple[Batch, bool]]:
     """Land every table of ``source`` as of the end of ``as_of``.
+
+    With ``until`` (naive UTC, within the day) what has happened by then is landed, for the hourly
+    lane: tables that grow by a cursor or by files, because the state of the others is the night's.
 
     Yields:
         Each table's batch, and whether it is new (False: the same content had landed before).
@@ -101,22 +110,37 @@ def extract_source(
     declared = config.sources.sources[source]
     session = open_session(settings, source, declared)
     try:
-        for table in declared.tables:
-            yield _extract_table(settings, config, session, source, table, as_of)
+        for name, table in declared.tables.items():
+            if until is None or table.cursor or table.each_file == "once":
+                yield _extract_table(settings, config, session, source, name, as_of, until)
     finally:
         session.close()
 
 
 def _extract_table(
-    settings: Settings, config: Config, session: Session, source: str, table: str, as_of: dt.date
+    settings: Settings,
+    config: Config,
+    session: Session,
+    source: str,
+    table: str,
+    as_of: dt.date,
+    until: dt.datetime | None,
 ) -> tuple[Batch, bool]:
     """Land one table; see ``extract_source``."""
     declared = config.sources.sources[source]
     contract = declared.tables[table]
     name = f"{source}.{table}"
-    earlier = [batch for batch in batches(settings, source, table) if batch.day <= as_of]
-    start, end = _window(config, contract, earlier, as_of)
-    workspace = settings.landing_dir / source / table / f".reading-{as_of}"
+    lane = "hourly" if until else "nightly"
+    same_or_earlier = [batch for batch in batches(settings, source, table) if batch.day <= as_of]
+    end = until or config.sources.day_end(as_of)
+    # What came before this reading, the same on a rerun: earlier days, and hours of this one.
+    before = [
+        batch
+        for batch in same_or_earlier
+        if batch.day < as_of or (batch.lane == "hourly" and batch.cursor_to < end.isoformat())
+    ]
+    start = _window_start(contract, before, lane)
+    workspace = settings.landing_dir / source / table / f".reading-{lane}-{as_of}"
     reading = Reading(
         settings=settings,
         company=config.sources,
@@ -127,8 +151,8 @@ def _extract_table(
         as_of=as_of,
         start=start,
         end=end,
-        taken=tuple(file for batch in earlier if batch.day < as_of for file in batch.files),
-        is_sweep=_is_sweep_due(contract, earlier, as_of),
+        taken=tuple(file for batch in before for file in batch.files),
+        is_sweep=lane == "nightly" and _is_sweep_due(contract, before, as_of),
         workspace=workspace,
     )
     known = session.columns(table, contract)
@@ -148,11 +172,11 @@ def _extract_table(
         aside.mkdir()
         rows, rejects, content = _write(connection, name, relation, where, aside)
         shutil.rmtree(workspace, ignore_errors=True)
-        same = _same_content(earlier, contract, content, as_of)
+        same = _same_content(same_or_earlier, contract, content, as_of)
         if same is not None:
             shutil.rmtree(aside)
             return same, False
-        number = sum(batch.day == as_of for batch in earlier) + 1
+        number = sum(batch.day == as_of for batch in same_or_earlier) + 1
         batch = Batch(
             source=source,
             table=table,
@@ -170,6 +194,7 @@ def _extract_table(
             notes=notes,
             files=relation.files,
             is_sweep=relation.keys_sql is not None,
+            lane=lane,
         )
         manifest = json.dumps(asdict(batch), indent=1, ensure_ascii=False)
         (aside / "manifest.json").write_text(manifest, encoding="utf-8")
@@ -177,25 +202,25 @@ def _extract_table(
         return batch, True
 
 
-def _window(
-    config: Config, contract: Table, earlier: list[Batch], as_of: dt.date
-) -> tuple[dt.datetime | None, dt.datetime]:
-    """[from, to) in naive UTC: from what earlier days have covered, less the look-back.
+HOURLY_LOOK_BACK = dt.timedelta(hours=2)
+"""Rows that come later than this are the nightly run's, which looks back by days."""
 
-    Batches of the same day do not count, so that a rerun of a day reads the same window.
-    """
-    end = config.sources.day_end(as_of)
-    covered = [dt.datetime.fromisoformat(batch.cursor_to) for batch in earlier if batch.day < as_of]
-    if contract.cursor is None or not covered:
-        return None, end
-    return max(covered) - dt.timedelta(days=contract.cursor.look_back_days), end
+
+def _window_start(contract: Table, before: list[Batch], lane: str) -> dt.datetime | None:
+    """Where the window begins (naive UTC): what is covered, less the look-back; None: no bound."""
+    if contract.cursor is None or not before:
+        return None
+    look_back = dt.timedelta(days=contract.cursor.look_back_days)
+    if lane == "hourly":
+        look_back = min(look_back, HOURLY_LOOK_BACK)
+    return max(dt.datetime.fromisoformat(batch.cursor_to) for batch in before) - look_back
 
 
 def _is_sweep_due(contract: Table, earlier: list[Batch], as_of: dt.date) -> bool:
     """Whether the last sweep of an earlier day lies far enough back; there is always a first."""
     if contract.deletes is None:
         return False
-    swept = [batch.day for batch in earlier if batch.is_sweep and batch.day < as_of]
+    swept = [batch.day for batch in earlier if batch.is_sweep]
     return not swept or (as_of - max(swept)).days >= contract.deletes.every_days
 
 

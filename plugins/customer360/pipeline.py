@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
 
+INGEST = "ingest_"
+
 
 @dataclass(frozen=True)
 class SourceDeclaration:
@@ -41,6 +43,8 @@ class SourceDeclaration:
     start: dt.date
     end: dt.date | None
     tags: tuple[str, ...]
+    at_once: int = 1
+    is_hourly: bool = False
 
 
 def declared_sources(settings: Settings) -> list[SourceDeclaration]:
@@ -56,6 +60,8 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
             start=company.first_day,
             end=end,
             tags=(source.stage,),
+            at_once=source.at_once,
+            is_hourly=source.is_hourly,
         )
         for name, source in company.sources.items()
     ]
@@ -74,6 +80,56 @@ def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
             list(landing.extract_source(settings, config, source, as_of))
         )
     return result
+
+
+def extract_hour(settings: Settings, source: str, hour: dt.datetime) -> dict[str, Any]:
+    """Land what ``source`` has up to ``hour`` (aware) of a day that has not ended.
+
+    It touches landing alone, so that it can run beside a nightly build; the next build loads it.
+    """
+    config = _checked_config(settings)
+    # The hour that ends at midnight belongs to the day before.
+    last_moment = hour.astimezone(config.sources.zone) - dt.timedelta(microseconds=1)
+    as_of = last_moment.date()
+    check_day(settings, as_of)
+    until = hour.astimezone(dt.UTC).replace(tzinfo=None)
+    with _mendable(settings, f"extract_hour_{source}"):
+        landed = list(landing.extract_source(settings, config, source, as_of, until))
+    return {"tables": landing.totals(landed)}
+
+
+def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
+    """Let the build of ``as_of`` go on with what ``source`` delivered last, if policy allows it.
+
+    Raises:
+        GateError: policy stops the build, or the last delivery is too old or never came.
+    """
+    config = load_config(settings)
+    policy = config.policies.stale
+    days = [batch.day for batch in landing.batches(settings, source) if batch.day < as_of]
+    # A reading that found nothing new lands no batch, yet it was a delivery.
+    delivered = state.runs_that_did(_engine(settings), f"extract_{source}")
+    ingested = [dt.date.fromisoformat(run.removeprefix(INGEST)) for run in delivered]
+    days += [day for day in ingested if day < as_of]
+    name = f"source {source} could not be read for {as_of}"
+    if policy.verdict(source) == "stop":
+        raise GateError(
+            f"{name}, and policies.yml (stale) stops the build. Mend the source and run the day "
+            "again."
+        )
+    if not days:
+        raise GateError(f"{name}, and it has never delivered. Mend it and run the day again.")
+    age = (as_of - max(days)).days
+    if age > policy.at_most_days:
+        raise GateError(
+            f"{name}, and its last delivery is {age} days old; policies.yml (stale.at_most_days) "
+            f"accepts {policy.at_most_days}. Mend the source and run the day again."
+        )
+    warning = f"{name}: built with what it delivered {age} days ago"
+    with state.record_step(_engine(settings), _ingest_id(as_of), f"stale_{source}") as result:
+        result |= {"stale_days": age, "warnings": [warning]}
+    log.warning(warning)
+    return {"stale_days": age}
 
 
 def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
@@ -423,6 +479,7 @@ def status(settings: Settings) -> dict[str, Any]:
     ingest = state.run_steps(engine, _ingest_id(run["as_of"]))
     # The last attempt of each step is the one that counts.
     done = {step["step"]: step for step in [*ingest, *state.run_steps(engine, run["run_id"])]}
+    stale = _settle_stale(done)
     results = {name: step["result"] or {} for name, step in done.items()}
     audits = [result for name, result in results.items() if name.startswith("audit_")]
     published = results.get("publish", {})
@@ -434,7 +491,10 @@ def status(settings: Settings) -> dict[str, Any]:
         "as_of": run["as_of"].isoformat(),
         "status": run["status"],
         "failed_step": failed[0] if failed else None,
-        "sources": results.get("load_raw", {}).get("sources", {}),
+        "sources": {
+            name: {**counts, "stale_days": stale.get(name, 0)}
+            for name, counts in results.get("load_raw", {}).get("sources", {}).items()
+        },
         "customers": published.get("customers"),
         "checks": {
             kind: sum(audit.get(kind, 0) for audit in audits)
@@ -457,6 +517,26 @@ def status(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _settle_stale(done: dict[str, Any]) -> dict[str, int]:
+    """Take out of a day's steps what was made good: by a later reading, or by policy.
+
+    Returns:
+        source -> days since its last delivery, of sources that the day was built without.
+    """
+    stale = {}
+    for name in [name for name in done if name.startswith("stale_")]:
+        source = name.removeprefix("stale_")
+        extract = done.get(f"extract_{source}")
+        if done[name]["status"] != "done":
+            continue
+        if extract is not None and extract["started_at"] > done[name]["started_at"]:
+            del done[name]
+            continue
+        done.pop(f"extract_{source}", None)
+        stale[source] = int(done[name]["result"]["stale_days"])
+    return stale
+
+
 def format_summary(status: dict[str, Any]) -> str:
     """``status`` for a person."""
     lines = [
@@ -468,7 +548,8 @@ def format_summary(status: dict[str, Any]) -> str:
     ]
     for name, counts in status["sources"].items():
         cells = (counts[key] for key in ("read", "loaded", "duplicates", "quarantined"))
-        lines.append(f"{name:<20}" + "".join(f"{cell:>12,}" for cell in cells))
+        stale = f"   stale: {counts['stale_days']} days" if counts["stale_days"] else ""
+        lines.append(f"{name:<20}" + "".join(f"{cell:>12,}" for cell in cells) + stale)
     checks = status["checks"]
     lines += [
         "",
@@ -497,7 +578,7 @@ def format_summary(status: dict[str, Any]) -> str:
 
 def _ingest_id(as_of: dt.date) -> str:
     """Extraction is no part of a build's run; its steps are kept by day."""
-    return f"ingest_{as_of.isoformat()}"
+    return f"{INGEST}{as_of.isoformat()}"
 
 
 @contextlib.contextmanager

@@ -5,12 +5,15 @@ does (``dags/``), or how a task calls the library (``customer360_airflow.tasks``
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
 from customer360_airflow import callbacks
+
+if TYPE_CHECKING:
+    from customer360.pipeline import SourceDeclaration
 
 OWNER = "customer-data"
 """Who answers for a DAG that no source system's owner answers for."""
@@ -21,10 +24,22 @@ LONGEST_RETRY_DELAY = dt.timedelta(minutes=10)
 WRITER_POOL = "warehouse_writer"
 """One slot: one process at a time writes DuckDB files (a writer blocks even readers of others)."""
 
-POOLS: Mapping[str, tuple[int, str]] = {
-    WRITER_POOL: (1, "One process at a time writes the warehouse files."),
-}
-"""Pools that a deployment must have: name -> slots and description."""
+
+def source_pool(source: str) -> str:
+    """Name of the pool that keeps a source system from being read by too many tasks at once."""
+    return f"source_{source}"
+
+
+def pools(sources: Iterable["SourceDeclaration"]) -> dict[str, tuple[int, str]]:
+    """Pools that a deployment must have: name -> slots and description."""
+    return {
+        WRITER_POOL: (1, "One process at a time writes the warehouse files."),
+        **{
+            source_pool(source.name): (source.at_once, f"Tasks that read {source.name} at once.")
+            for source in sources
+        },
+    }
+
 
 QUICK = dt.timedelta(minutes=10)
 LONG = dt.timedelta(hours=1)

@@ -9,18 +9,20 @@ import os
 import sys
 from pathlib import Path
 
-from customer360_airflow.defaults import POOLS
+from customer360.pipeline import declared_sources
+from customer360.settings import load_settings
+from customer360_airflow.defaults import pools
 
 SHORTEST_PASSWORD = 12
 
 
 def ensure_pools() -> None:
-    """Make the pools that the DAGs name, or set them to their size."""
+    """Make the pools that the DAGs name, or set them to what sources.yml says."""
     from airflow.models.pool import Pool
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        for name, (slots, description) in POOLS.items():
+        for name, (slots, description) in pools(declared_sources(load_settings())).items():
             Pool.create_or_update_pool(
                 name, slots, description, include_deferred=False, session=session
             )

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 KEY_FORMAT = "%Y-%m-%d"
 """A partition key is an as-of day of the company's calendar."""
 
+HOUR_FORMAT = "%Y-%m-%dT%H%z"
+"""A partition key of the hourly lane is the hour that ends what is read, with its offset."""
+
+EVERY_HOUR = "5 * * * *"
+
 MONDAY_MORNING = "0 6 * * 1"
 
 
@@ -23,6 +28,13 @@ def nightly(source: "SourceDeclaration") -> CronPartitionTimetable:
     """A run a night; its key is the day that has just ended, the tick before its own."""
     return CronPartitionTimetable(
         source.schedule, timezone=source.timezone, run_offset=-1, key_format=KEY_FORMAT
+    )
+
+
+def hourly(source: "SourceDeclaration") -> CronPartitionTimetable:
+    """A run an hour, five minutes past, for all that happened before the hour began."""
+    return CronPartitionTimetable(
+        EVERY_HOUR, timezone=source.timezone, run_offset=0, key_format=HOUR_FORMAT
     )
 
 

@@ -24,7 +24,7 @@ from customer360.exceptions import (
     SchemaDriftError,
 )
 from customer360.settings import Settings, load_settings
-from customer360_airflow import names
+from customer360_airflow import names, schedules
 
 NO_USE_IN_RETRYING = (ConfigError, GateError, ModelError, SchemaDriftError)
 """The same input gives the same error: a person has to act first."""
@@ -148,11 +148,53 @@ class ExtractStep(Step):
         super().__init__(step="extract", **kwargs)
         self.source = source
 
-    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library; the asset's event says that it is fresh."""
+        from customer360 import pipeline
+
+        result = pipeline.extract(settings, self.source, as_of)
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {"status": "fresh"}
+        return result
+
+
+class ExtractHourStep(ExtractStep):
+    """Brings in what ``source`` has up to the hour that the run's partition key begins."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
         """Call the library."""
         from customer360 import pipeline
 
-        return pipeline.extract(settings, self.source, as_of)
+        started = time.monotonic()
+        key = context["dag_run"].partition_key
+        try:
+            hour = dt.datetime.strptime(key or "", schedules.HOUR_FORMAT).astimezone(dt.UTC)
+        except ValueError:
+            raise AirflowFailException(
+                f"This run of {context['dag_run'].dag_id} has the partition key {key!r}; it needs "
+                "an hour with its offset. Start it with a key such as 2026-07-01T14+0800."
+            ) from None
+        with told_plainly():
+            result = pipeline.extract_hour(load_settings(), self.source, hour)
+        return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+class MarkStaleStep(ExtractStep):
+    """Lets the day go on without ``source`` when it could not be read, if policy allows it."""
+
+    def __init__(self, *, source: str, **kwargs: Any) -> None:
+        super().__init__(
+            source=source, **{"task_id": "mark_stale", "trigger_rule": "one_failed", **kwargs}
+        )
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library; the asset's event says that it is stale."""
+        from customer360 import pipeline
+
+        result = pipeline.mark_stale(settings, self.source, as_of)
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {"status": "stale", **result}
+        return result
 
 
 class BeginStep(Step):

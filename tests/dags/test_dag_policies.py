@@ -9,10 +9,11 @@ import pytest
 
 from customer360 import pipeline
 from customer360.settings import PROJECT, load_settings
-from customer360_airflow.defaults import POOLS, WRITER_POOL
+from customer360_airflow.defaults import WRITER_POOL, pools
+from customer360_airflow.tasks import ExtractStep
 
 HEAVY = ("dbt", "great_expectations", "matplotlib", "pandas", "scipy", "sklearn", "splink")
-READ_ONLY = {"extract", "activate"}
+READ_ONLY = {"activate"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_each_declared_source_has_an_ingest_dag_of_its_owner(dag_bag):
     found = {
         dag_id: dag.get_task("extract").owner
         for dag_id, dag in dag_bag.dags.items()
-        if dag_id.startswith("ingest_")
+        if dag_id.startswith("ingest_") and not dag_id.endswith("_hourly")
     }
     assert found == declared
 
@@ -73,11 +74,29 @@ def test_tasks_have_owner_retries_time_limit_and_callbacks(dag_bag):
 
 
 def test_whoever_writes_the_warehouse_takes_the_one_slot_for_it(dag_bag):
-    assert POOLS[WRITER_POOL][0] == 1
+    assert pools([])[WRITER_POOL][0] == 1
     for dag in dag_bag.dags.values():
         for task in dag.tasks:
-            expected = "default_pool" if task.task_id in READ_ONLY else WRITER_POOL
-            assert task.pool == expected, f"{dag.dag_id}.{task.task_id}"
+            if not isinstance(task, ExtractStep):
+                expected = "default_pool" if task.task_id in READ_ONLY else WRITER_POOL
+                assert task.pool == expected, f"{dag.dag_id}.{task.task_id}"
+
+
+def test_no_more_tasks_read_a_system_at_once_than_it_allows(dag_bag):
+    declared = pipeline.declared_sources(load_settings())
+    made = pools(declared)
+    for source in declared:
+        extract = dag_bag.dags[f"ingest_{source.name}"].get_task("extract")
+        assert made[extract.pool][0] == source.at_once
+
+
+def test_a_source_that_could_not_be_read_is_marked_stale_by_a_task_of_its_own(dag_bag, sources):
+    for source in sources:
+        dag = dag_bag.dags[f"ingest_{source}"]
+        stale = dag.get_task("mark_stale")
+        assert stale.upstream_task_ids == {"extract"}
+        assert stale.trigger_rule == "one_failed"
+        assert stale.outlets == dag.get_task("extract").outlets
 
 
 def test_build_waits_for_every_source_and_publishes_last(dag_bag, sources):

@@ -26,6 +26,8 @@ class SourceDeclaration:
     start: dt.date
     end: dt.date | None
     tags: tuple[str, ...]
+    at_once: int = 1
+    is_hourly: bool = False
 
 
 def declared_sources(settings: Settings) -> list[SourceDeclaration]:
@@ -39,6 +41,7 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
             start=dt.date(2017, 1, 1),
             end=end,
             tags=("behavioural",),
+            is_hourly=name == "till",
         )
         for name in ("till", "customer_file", "campaign_tool", "coupon_system")
     ]
@@ -74,6 +77,18 @@ def _do(settings: Settings, step: str, **facts: Any) -> dict[str, Any]:
 
 def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
     return _do(settings, f"extract:{source}", as_of=str(as_of))
+
+
+def extract_hour(settings: Settings, source: str, hour: dt.datetime) -> dict[str, Any]:
+    return _do(settings, f"extract_hour:{source}", as_of=hour.isoformat())
+
+
+def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
+    result = _do(settings, f"stale:{source}", as_of=str(as_of))
+    faults = json.loads((settings.data_dir / "fake" / "faults.json").read_text())
+    if source not in faults.get("may_be_stale", ""):
+        raise GateError(f"source {source} could not be read; policy stops the build.")
+    return {**result, "stale_days": 1}
 
 
 def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[str, Any]:

@@ -127,7 +127,8 @@ class Drive:
                 day.runs[dag_id] = self.client.trigger(dag_id, day.key)
             while not all(task["state"] in FINAL for task in self._tasks([day]).values()):
                 time.sleep(POLL_SECONDS)
-            if any(task["state"] in FAILED for task in self._tasks([day]).values()):
+            tasks = self._tasks([day])
+            if any(_has_failed(task, tasks) for task in tasks.values()):
                 return  # what it lacks stays away, or the build would start on what is old
         for dag_id in dag_ids:
             if dag_id not in day.runs:
@@ -149,7 +150,7 @@ class Drive:
             self._tell(task, f"{day.key}  " if several else "")
         if not all(task["state"] in FINAL for task in mine):
             return
-        if any(task["state"] in FAILED for task in mine):
+        if any(_has_failed(task, tasks) for task in mine):
             day.state = "failed"
         elif names.ACTIVATE in day.runs:
             day.state = "activated"
@@ -227,6 +228,12 @@ class Drive:
             total += max(0.0, (end - max(start, reached)).total_seconds())
             reached = max(reached, end)
         return total
+
+
+def _has_failed(task: Task, tasks: Mapping[tuple[str, str, str], Task]) -> bool:
+    """Whether a failure holds the day back: a stale source that policy accepts does not."""
+    accepted = tasks.get((task["dag_id"], task["dag_run_id"], "mark_stale"))
+    return task["state"] in FAILED and not (accepted and accepted["state"] == "success")
 
 
 def _moment(record: Mapping[str, Any], field: str = "timestamp") -> dt.datetime:
