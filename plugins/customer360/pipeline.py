@@ -83,16 +83,15 @@ def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
 
 
 def extract_hour(settings: Settings, source: str, hour: dt.datetime) -> dict[str, Any]:
-    """Land what ``source`` has up to ``hour`` (aware) of a day that has not ended.
+    """Land what ``source`` has before ``hour`` (naive, the company's clock) of a day that goes on.
 
     It touches landing alone, so that it can run beside a nightly build; the next build loads it.
     """
     config = _checked_config(settings)
     # The hour that ends at midnight belongs to the day before.
-    last_moment = hour.astimezone(config.sources.zone) - dt.timedelta(microseconds=1)
-    as_of = last_moment.date()
+    as_of = (hour - dt.timedelta(microseconds=1)).date()
     check_day(settings, as_of)
-    until = hour.astimezone(dt.UTC).replace(tzinfo=None)
+    until = hour.replace(tzinfo=config.sources.zone).astimezone(dt.UTC).replace(tzinfo=None)
     with _mendable(settings, f"extract_hour_{source}"):
         landed = list(landing.extract_source(settings, config, source, as_of, until))
     return {"tables": landing.totals(landed)}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 KEY_FORMAT = "%Y-%m-%d"
 """A partition key is an as-of day of the company's calendar."""
 
-HOUR_FORMAT = "%Y-%m-%dT%H%z"
-"""A partition key of the hourly lane is the hour that ends what is read, with its offset."""
+HOUR_FORMAT = "%Y-%m-%dT%H"
+"""A partition key of the hourly lane is the hour, in the company's zone, that ends what is read."""
 
 EVERY_HOUR = "5 * * * *"
 

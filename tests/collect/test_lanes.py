@@ -10,7 +10,7 @@ from customer360.exceptions import GateError
 from tests.conftest import LAST_DAY
 
 DAY = dt.date(2017, 3, 6)
-HOURS = [dt.datetime(2017, 3, 6, hour, tzinfo=dt.UTC) for hour in (18, 20, 22)]
+HOURS = [dt.datetime(2017, 3, 6, hour) for hour in (13, 15, 17)]
 
 
 def raw_state(company):
@@ -54,8 +54,7 @@ def test_an_hour_leaves_tables_alone_that_only_have_a_state(company):
 
 
 def test_the_hour_that_ends_at_midnight_belongs_to_the_day_before(company):
-    midnight = dt.datetime(2017, 3, 7, 5, tzinfo=dt.UTC)  # in New York
-    pipeline.extract_hour(company.settings, "till", midnight)
+    pipeline.extract_hour(company.settings, "till", dt.datetime(2017, 3, 7))
     (batch,) = landing.batches(company.settings, "till", "transactions")
     assert batch.day == DAY
 

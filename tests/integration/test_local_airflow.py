@@ -170,17 +170,20 @@ def test_a_day_goes_on_without_a_stale_source_where_policy_lets_it(local):
 def test_the_hourly_lane_reads_beside_a_build_that_holds_the_warehouse(local):
     local.break_steps(load_raw="sleep:8")
     build = local.start("run", "--as-of", "2017-03-06")
-    local.wait_for("load_raw", "2017-03-06")
-    client = Client(local.instance.running().url, local.instance.running().task_url,
-                    local.instance.password)  # fmt: skip
-    run = client.trigger("ingest_till_hourly", "2017-03-06T14-0500")
-    state = local.end_of(client, "ingest_till_hourly", run)
-    during = local.steps("2017-03-06")
-    assert build.wait() == 0
+    try:
+        local.wait_for("load_raw", "2017-03-06")
+        client = Client(local.instance.running().url, local.instance.running().task_url,
+                        local.instance.password)  # fmt: skip
+        run = client.trigger("ingest_till_hourly", "2017-03-06T14")
+        state = local.end_of(client, "ingest_till_hourly", run)
+        during = local.steps("2017-03-06")
+    finally:
+        ended = build.wait()
     local.break_steps()
+    assert ended == 0
     assert state == "success"
     assert during[-1] == "load_raw"  # the build had not gone on when the hour was there
-    assert local.steps("2017-03-06T19:00:00+00:00") == ["extract_hour:till"]
+    assert local.steps("2017-03-06T14:00:00") == ["extract_hour:till"]
 
 
 def test_several_days_follow_each_other_whole(local):
