@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
+from customer360.processes import is_alive
 from customer360.settings import PROJECT, load_settings
 from customer360_airflow.local.instance import Instance
 
@@ -159,12 +159,12 @@ def test_no_log_holds_what_an_unforeseen_error_quotes(local):
     assert holding == []
 
 
-def test_down_leaves_no_process_even_after_the_first_one_was_killed(local):
+def test_down_leaves_no_living_process_even_after_the_first_one_was_killed(local):
     running = local.instance.running()
     assert running is not None
-    members = [process.pid for process in local.instance.processes()]
+    members = local.instance.processes()
     assert len(members) >= 4
     os.kill(running.pid, signal.SIGKILL)
     assert local("down").returncode == 0
-    assert not [pid for pid in members if psutil.pid_exists(pid)]
+    assert not [process for process in members if is_alive(process)]
     assert local.instance.running() is None

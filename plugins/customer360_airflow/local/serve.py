@@ -22,6 +22,8 @@ from pathlib import Path
 
 import psutil
 
+from customer360.processes import is_alive, wait_until_ended
+
 log = logging.getLogger("customer360.local")
 
 PR_SET_PDEATHSIG = 1
@@ -96,14 +98,10 @@ def _end() -> None:
     deadline = time.monotonic() + GRACE_SECONDS
     while members := _session_members():
         number = signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM
-        for pid in members:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        pause = time.monotonic() + 2
-        while _session_members() and time.monotonic() < pause:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(-1, os.WNOHANG)
-            time.sleep(0.05)
+        for process in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        wait_until_ended(members, 2)
 
 
 def _wait_for(name: str, home: Path, work: Callable[[], None]) -> None:
@@ -115,12 +113,14 @@ def _wait_for(name: str, home: Path, work: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-def _session_members() -> list[int]:
+def _session_members() -> list[psutil.Process]:
+    """Living processes of our session, without ourselves."""
     members = []
-    for pid in psutil.pids():
+    for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(pid) == os.getsid(0) and pid != os.getpid():
-                members.append(pid)
+            ours = os.getsid(process.pid) == os.getsid(0) and process.pid != os.getpid()
+            if ours and is_alive(process):
+                members.append(process)
     return members
 
 

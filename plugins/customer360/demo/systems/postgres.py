@@ -42,6 +42,7 @@ from customer360.demo.systems.world import (
     retyping,
 )
 from customer360.exceptions import DemoError
+from customer360.processes import is_alive, wait_until_ended
 
 OWNER = "postgres"
 SYSTEM_USER = "pgserver"
@@ -180,15 +181,12 @@ class EmbeddedServer(Server):
         """End the server with its children; clean up the socket."""
         process = self._process()
         if process is not None:
+            processes = [process, *process.children(recursive=True)]
             process.send_signal(2)  # SIGINT: "fast" shutdown, does not wait for clients
-            try:
-                process.wait(20)
-            except psutil.TimeoutExpired:
-                children = process.children(recursive=True)
-                for each in (process, *children):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        each.kill()
-                psutil.wait_procs([process, *children], timeout=10)
+            for each in wait_until_ended(processes, 20):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+            wait_until_ended(processes, 10)
         folder = self.socket_folder
         if folder.parent != self.layout.postgres:
             remove_tree(folder)
@@ -207,7 +205,7 @@ class EmbeddedServer(Server):
         try:
             pid = int((self._data / "postmaster.pid").read_text().split()[0])
             process = psutil.Process(pid)
-            ours = str(self._data) in process.cmdline() and process.status() != "zombie"
+            ours = is_alive(process) and str(self._data) in process.cmdline()
         except (OSError, ValueError, IndexError, psutil.Error):
             return None
         return process if ours else None
@@ -224,7 +222,7 @@ class EmbeddedServer(Server):
                 if process.cwd() == str(self._data) and process.name().startswith("postgres"):
                     process.kill()
                     children.append(process)
-        psutil.wait_procs(children, timeout=10)
+        wait_until_ended(children, 10)
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         for left in self.socket_folder.glob(".s.PGSQL.*"):
             left.unlink()
