@@ -191,8 +191,8 @@ def export(
     state.check_token(engine, run_id)
     home = settings.exports_dir / wanted.name
     with file_lock(home / ".export.lock", f"export of {run_id}", LOCK_SECONDS):
-        _sweep(home)
         _settle(home, engine, wanted.name, policy)
+        _sweep(home, engine, wanted.name)
         last = _last_received(engine, wanted.name)
         later = _later_day(home, last, as_of)
         if later:
@@ -205,13 +205,13 @@ def export(
         try:
             return _write(settings, engine, snapshot, wanted, as_of, run_id, policy, home, last)
         except duckdb.Error as error:
-            _sweep(home)
+            _drop_partial(home)
             raise ExportError(
                 f"export {wanted.name} cannot be written: {first_line(error)}. The last export"
                 " stands; check the table and the free disk space, then retry"
             ) from None
         except OSError as error:
-            _sweep(home)
+            _drop_partial(home)
             raise ExportError(
                 f"export {wanted.name} cannot be written: {error.strerror}"
                 f" ({error.filename or home}). The last export stands; mend that, then retry"
@@ -620,24 +620,29 @@ def _acknowledge(connection: Connection, delivery_id: int) -> None:
 
 
 def _settle(home: Path, engine: Engine, name: str, policy: Policy) -> None:
-    """Finish the record of exports whose run was killed just before or after showing them."""
-    if policy.acknowledge != "on_write":
-        return
+    """Finish the record of exports whose run was killed just before or after showing them.
+
+    Each export of a day is shown before the next one of it is written: so one that waits for its
+    receiver was never shown if it is the last of its day, its folder is there and no link leads
+    to it.
+    """
     shown = {path.readlink().name for path in _links(home)}
+    last_of_day = {row["as_of"]: row["delivery_id"] for row in reversed(ledger(engine, name))}
     table = state.deliveries
-    with engine.begin() as connection:
-        pending = connection.execute(
-            select(table.c.delivery_id, table.c.version).where(
-                table.c.destination == name, table.c.status == "pending"
-            )
-        ).all()
-        for row in pending:
-            if row.version in shown:
-                _acknowledge(connection, row.delivery_id)
-            else:
+    for row in ledger(engine, name):
+        if row["status"] != "pending":
+            continue
+        with engine.begin() as connection:
+            if row["version"] in shown:
+                if policy.acknowledge == "on_write":
+                    _acknowledge(connection, row["delivery_id"])
+            elif (
+                last_of_day[row["as_of"]] == row["delivery_id"]
+                and (home / ".versions" / row["version"]).is_dir()
+            ):
                 connection.execute(
                     update(table)
-                    .where(table.c.delivery_id == row.delivery_id)
+                    .where(table.c.delivery_id == row["delivery_id"])
                     .values(status="abandoned")
                 )
 
@@ -646,10 +651,8 @@ def _settle(home: Path, engine: Engine, name: str, policy: Policy) -> None:
 
 
 def _free_version(engine: Engine, versions: Path, name: str, as_of: dt.date) -> str:
-    """A folder name never used before."""
-    used = {path.name for path in versions.iterdir()} | {
-        row["version"] for row in ledger(engine, name)
-    }
+    """A folder name under which nothing was ever shown."""
+    used = {path.name for path in versions.iterdir()} | _delivered(engine, name)
     number = 1
     while f"{as_of}-{number:03d}" in used:
         number += 1
@@ -665,8 +668,22 @@ def _show(home: Path, as_of: dt.date, version: str) -> None:
     sync(home)
 
 
-def _sweep(home: Path) -> None:
+def _sweep(home: Path, engine: Engine, name: str) -> None:
+    """Remove what a killed run left: half a folder, or a whole one that it never showed."""
+    _drop_partial(home)
+    known = _delivered(engine, name) | {path.readlink().name for path in _links(home)}
+    for path in (home / ".versions").glob("????-??-??-*"):
+        if path.name not in known:
+            shutil.rmtree(path)
+
+
+def _drop_partial(home: Path) -> None:
     shutil.rmtree(home / ".versions" / ".partial", ignore_errors=True)
+
+
+def _delivered(engine: Engine, name: str) -> set[str]:
+    """Versions that were shown, or that are about to be."""
+    return {row["version"] for row in ledger(engine, name) if row["status"] != "abandoned"}
 
 
 def _clear(home: Path, engine: Engine, name: str, policy: Policy) -> None:
