@@ -290,18 +290,50 @@ class Drift(Strict):
 
 
 class Snapshots(Strict):
-    """How long published snapshots are kept."""
+    """How long published snapshots are kept: ``customer360.publish.Retention`` says how."""
 
     keep_days: Annotated[int, Field(ge=0)] = 14
+    keep_at_most: Annotated[int, Field(ge=1)] = 20
     keep_at_least: Annotated[int, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def _at_most_is_not_less(self) -> "Snapshots":
+        if self.keep_at_most < self.keep_at_least:
+            raise ValueError(
+                f"keep_at_most ({self.keep_at_most}) is less than keep_at_least "
+                f"({self.keep_at_least}): raise the one or lower the other"
+            )
+        return self
+
+
+class ExportPolicy(Strict):
+    """How exports are delivered, and how long they are kept.
+
+    Attributes:
+        acknowledge: ``on_write``: what stands in the folder counts as received, a rerun with
+            nothing new is an empty change. ``by_receiver``: it counts from
+            ``customer360 export acknowledge`` on, until then changes are repeated.
+        lost_previous: when the last received export is gone or altered: ``fail``, or ``restate``
+            (``changes`` holds everything as added and the manifest says so).
+        spreadsheet: also write ``*.spreadsheet.csv``, with a byte-order mark and with formulas
+            neutralised, for people who open it by double click.
+        keep_days: exports written so many days ago are cleared away; the newest and what receivers
+            hold never are.
+    """
+
+    acknowledge: Literal["on_write", "by_receiver"] = "on_write"
+    lost_previous: Literal["fail", "restate"] = "fail"
+    spreadsheet: bool = False
+    keep_days: Annotated[int, Field(ge=0)] = 90
 
 
 class Policies(Strict):
-    """Gates, drift and retention of a company."""
+    """Gates, drift, retention and delivery of a company."""
 
     gates: Gates = Gates()
     drift: Drift = Drift()
     snapshots: Snapshots = Snapshots()
+    exports: ExportPolicy = ExportPolicy()
 
 
 class Config(Strict):

@@ -344,9 +344,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                 "model_versions": _model_versions(engine, run_id),
                 "tables": published_tables(settings),
             },
-            retention=publishing.Retention(
-                keep_days=policy.keep_days, keep_at_least=policy.keep_at_least
-            ),
+            retention=publishing.Retention(**policy.model_dump()),
         )
         result |= {
             "snapshot": path.name,
@@ -377,13 +375,14 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Write segments and alerts out of the snapshot that ``run_id`` published."""
     from customer360.activation import exports
 
+    policy = load_config(settings).policies.exports
     engine = _engine(settings)
     run = state.get_run(engine, run_id)
     if run is None or not run["snapshot"]:
         raise Customer360Error(f"run {run_id} has published nothing that could be exported")
     snapshot = settings.snapshots_dir / str(run["snapshot"])
     with _step(settings, run_id, "activate", writes=False) as result:
-        for done in exports.export_all(settings, engine, snapshot, as_of, run_id):
+        for done in exports.export_all(settings, engine, snapshot, as_of, run_id, policy):
             result[done.name] = {
                 "status": done.status,
                 "rows": done.rows,

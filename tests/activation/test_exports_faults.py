@@ -9,12 +9,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from customer360.activation import exports
+from customer360.activation import exports, ledger, versions
+from customer360.activation.declared import Export
+from customer360.config import ExportPolicy
 from customer360.settings import Settings
 from tests.faults.killing import kill_at, moments
 from tests.publish.company import DAY, make_settings, open_state, publish_tables
 
-MEMBERS = exports.Export("segment_members")
+MEMBERS = Export("segment_members")
 WEEK = dt.timedelta(days=7)
 
 
@@ -31,7 +33,7 @@ def export_second_in_two_steps(settings: Settings) -> None:
         (home / str(as_of)).unlink()
         (home / str(as_of)).symlink_to(Path(".versions") / version)
 
-    exports._show = show
+    versions.show = show
     export_second(settings)
 
 
@@ -85,7 +87,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_export_and_a_rerun_ends_right(tmp_p
         assert changes == [("b", "added")], f"killed at {name}"
         received = [
             (row["run_id"], row["status"])
-            for row in exports.ledger(open_state(settings))
+            for row in ledger.entries(open_state(settings))
             if row["status"] != "abandoned"
         ]
         assert received == [("two", "acknowledged"), ("one", "acknowledged")], f"killed at {name}"
@@ -124,7 +126,7 @@ def test_what_was_never_shown_is_given_up_and_what_waits_for_its_receiver_is_not
     """Where receivers acknowledge, an export that a later one of its day replaced still counts."""
     settings = ready(tmp_path)
     engine = open_state(settings)
-    policy = exports.Policy(acknowledge="by_receiver")
+    policy = ExportPolicy(acknowledge="by_receiver")
 
     def export_run(run_id: str) -> exports.ExportResult:
         query = f"select '{run_id}' as customer_id"
@@ -133,11 +135,11 @@ def test_what_was_never_shown_is_given_up_and_what_waits_for_its_receiver_is_not
 
     export_run("three")
     with monkeypatch.context() as patch:
-        patch.setattr(exports, "_show", fail_to_show)
+        patch.setattr(versions, "show", fail_to_show)
         with pytest.raises(KeyboardInterrupt):
             export_run("four")
     export_run("five")
-    said = {row["run_id"]: (row["version"], row["status"]) for row in exports.ledger(engine)}
+    said = {row["run_id"]: (row["version"], row["status"]) for row in ledger.entries(engine)}
     assert said == {
         "one": (f"{DAY}-001", "acknowledged"),
         "three": (f"{DAY}-002", "pending"),
