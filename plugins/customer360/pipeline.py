@@ -28,6 +28,7 @@ from customer360.warehouse import connect, disk_full, is_disk_full, literal, quo
 log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
+TAKEN_UP = "taken_up"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,12 @@ def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
             list(landing.extract_source(settings, config, source, as_of))
         )
     return result
+
+
+def take_up(settings: Settings, as_of: dt.date, runs: list[str]) -> None:
+    """Note for :func:`status` that a scheduler goes on with ``runs`` of a day that were cut off."""
+    with state.record_step(_engine(settings), _ingest_id(as_of), TAKEN_UP) as result:
+        result["runs"] = runs
 
 
 def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
@@ -421,6 +428,9 @@ def status(settings: Settings) -> dict[str, Any]:
     ingest = state.run_steps(engine, _ingest_id(run["as_of"]))
     # The last attempt of each step is the one that counts.
     done = {step["step"]: step for step in [*ingest, *state.run_steps(engine, run["run_id"])]}
+    taken_up = done.pop(TAKEN_UP, None)
+    if taken_up and all(step["started_at"] > taken_up["started_at"] for step in done.values()):
+        taken_up = None  # everything was done anew since
     results = {name: step["result"] or {} for name, step in done.items()}
     audits = [result for name, result in results.items() if name.startswith("audit_")]
     published = results.get("publish", {})
@@ -432,6 +442,9 @@ def status(settings: Settings) -> dict[str, Any]:
         "as_of": run["as_of"].isoformat(),
         "status": run["status"],
         "failed_step": failed[0] if failed else None,
+        "taken_up": {"at": taken_up["started_at"].isoformat(), **taken_up["result"]}
+        if taken_up
+        else None,
         "sources": results.get("load_raw", {}).get("sources", {}),
         "customers": published.get("customers"),
         "checks": {
@@ -461,6 +474,7 @@ def format_summary(status: dict[str, Any]) -> str:
         f"{status['company']} as of {status['as_of']}: {status['status']}"
         + (f" in step {status['failed_step']}" if status["failed_step"] else ""),
         *([f"its gates: {status['reports']}"] if status["failed_step"] else []),
+        *([_taken_up_line(status["taken_up"])] if status["taken_up"] else []),
         "",
         f"{'source':<20}{'read':>12}{'loaded':>12}{'duplicates':>12}{'quarantined':>12}",
     ]
@@ -491,6 +505,12 @@ def format_summary(status: dict[str, Any]) -> str:
     lines += ["", "seconds    " + ", ".join(f"{name} {spent:g}" for name, spent in seconds.items())]
     lines.append(f"           {sum(seconds.values()):.1f} in all steps")
     return "\n".join(lines)
+
+
+def _taken_up_line(taken_up: dict[str, Any]) -> str:
+    moment = dt.datetime.fromisoformat(taken_up["at"])
+    runs = ", ".join(taken_up["runs"])
+    return f"cut off, and taken up again on {moment:%Y-%m-%d %H:%M} UTC: {runs}"
 
 
 def _ingest_id(as_of: dt.date) -> str:

@@ -76,6 +76,10 @@ def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
     return _do(settings, f"extract:{source}", as_of=str(as_of))
 
 
+def take_up(settings: Settings, as_of: dt.date, runs: list[str]) -> None:
+    _do(settings, "take_up", as_of=str(as_of), runs=runs)
+
+
 def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[str, Any]:
     return _do(settings, f"audit:{layer}", as_of=str(as_of), run_id=run_id)
 

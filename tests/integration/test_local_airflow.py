@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from customer360.processes import is_alive
+from customer360.processes import is_alive, wait_until_ended
 from customer360.settings import PROJECT, load_settings
 from customer360_airflow.local.instance import Instance
 
@@ -157,6 +158,29 @@ def test_no_log_holds_what_an_unforeseen_error_quotes(local):
         if SECRET.split()[-1] in path.read_text(errors="replace")
     ]
     assert holding == []
+
+
+def test_a_run_that_was_killed_with_airflow_is_taken_up_by_the_next_start_which_says_so(local):
+    local.break_steps(build_marts="sleep:600")
+    command = [sys.executable, "-m", "customer360_airflow.local", "run", "--as-of", "2017-03-05"]
+    with subprocess.Popen(
+        command, env=local.environment, cwd=PROJECT, stderr=subprocess.DEVNULL
+    ) as run:
+        while "build_marts" not in local.steps("2017-03-05"):
+            assert run.poll() is None
+            time.sleep(0.1)
+        run.kill()
+    members = local.instance.processes()
+    for process in members:
+        process.kill()
+    assert wait_until_ended(members, 60) == []
+    local.break_steps()
+    up = local("up")
+    assert up.returncode == 0, up.stderr
+    assert "going on with what was cut off: build_customer_360 of 2017-03-05\n" in up.stderr
+    done = local("run", "--as-of", "2017-03-06")
+    assert done.returncode == 0, done.stderr
+    assert local.steps("2017-03-05")[4:] == [*CHAIN[:4], "take_up", *CHAIN[3:]]
 
 
 def test_down_leaves_no_living_process_even_after_the_first_one_was_killed(local):

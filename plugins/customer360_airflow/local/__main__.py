@@ -67,6 +67,8 @@ def up() -> None:
             try:
                 running, client = _started(instance, "up", [8080, 0])
                 client.unpause()
+                if cut_off := instance.taken_up():
+                    say(f"going on with what was cut off: {', '.join(cut_off)}")
             except BaseException:
                 instance.stop()
                 raise

@@ -34,6 +34,9 @@ MARKER = "CUSTOMER360_LOCAL_AIRFLOW"
 Not enough to find them: a process that sets its title may overwrite what others see of this.
 """
 
+TAKEN_UP_FILE = "taken_up.json"
+"""In an instance's home: runs that were cut off and that this start goes on with."""
+
 STOP_SECONDS = 20
 KILL_SECONDS = 3
 """How long the first process gets to end all others, and how long what is left over gets."""
@@ -138,6 +141,14 @@ class Instance:
     def password(self) -> str:
         """Password of ``admin``."""
         return str(json.loads(self.passwords_path.read_text())["admin"])
+
+    def taken_up(self) -> list[str]:
+        """Runs that were cut off when Airflow last ended, such as ``ingest_till of 2017-12-31``.
+
+        A started instance goes on with them by itself.
+        """
+        runs = json.loads((self.home / TAKEN_UP_FILE).read_text())
+        return [f"{dag_id} of {key}" for dag_id, key in runs]
 
     # configuration --------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import datetime as dt
 import gc
 import importlib
 import importlib.metadata
+import json
 import logging
 import os
 import select
@@ -19,10 +20,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from customer360.processes import is_alive, wait_until_ended
+from customer360_airflow.local.instance import TAKEN_UP_FILE
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger("customer360.local")
 
@@ -190,17 +196,48 @@ def _migrate() -> None:
 
 
 def _tidy() -> None:
-    """Make the pools, and close what a killed instance left open."""
+    """Make the pools, and close or take up what a killed instance left open."""
     from airflow.utils.session import create_session
 
     from customer360_airflow.deploy import ensure_pools
 
     ensure_pools()
     with create_session() as session:
-        _close_dead(session, runs=sys.argv[1] == "run")
+        closes = sys.argv[1] == "run"
+        taken_up = [] if closes else _unfinished(session)
+        _close_dead(session, runs=closes)
+    (Path(os.environ["AIRFLOW_HOME"]) / TAKEN_UP_FILE).write_text(json.dumps(taken_up))
+    _record_taken_up(taken_up)
 
 
-def _close_dead(session: object, *, runs: bool) -> None:
+def _unfinished(session: "Session") -> list[tuple[str, str]]:
+    """DAG id and day of each run that was cut off and that the scheduler is about to go on with."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import select
+
+    query = (
+        select(DagRun.dag_id, DagRun.partition_key)
+        .where(DagRun.state.in_([DagRunState.RUNNING, DagRunState.QUEUED]))
+        .order_by(DagRun.id)
+    )
+    return [(dag_id, key) for dag_id, key in session.execute(query) if key]
+
+
+def _record_taken_up(unfinished: list[tuple[str, str]]) -> None:
+    """Have ``customer360 status`` tell it too."""
+    if not unfinished:
+        return
+    from customer360 import pipeline
+    from customer360.settings import load_settings
+
+    for key in dict.fromkeys(key for _, key in unfinished):
+        with contextlib.suppress(ValueError):  # a key that somebody made up is no day
+            day = dt.date.fromisoformat(key)
+            pipeline.take_up(load_settings(), day, [dag for dag, its in unfinished if its == key])
+
+
+def _close_dead(session: "Session", *, runs: bool) -> None:
     """Mark jobs of dead processes as failed, so that the scheduler takes their tasks back.
 
     With ``runs`` (``make run`` is one person's one run) unfinished DAG runs are closed as well:
@@ -211,9 +248,7 @@ def _close_dead(session: object, *, runs: bool) -> None:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.state import DagRunState, State, TaskInstanceState
     from sqlalchemy import update
-    from sqlalchemy.orm import Session
 
-    assert isinstance(session, Session)
     now = dt.datetime.now(dt.UTC)
     session.execute(
         update(Job)
