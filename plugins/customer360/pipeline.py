@@ -402,7 +402,7 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     return result
 
 
-def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001
+def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001, every step's signature
     """Train a challenger on the published snapshot; it replaces the champion only if better."""
     from customer360 import publish as publishing
     from customer360.scoring import churn

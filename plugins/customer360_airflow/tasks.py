@@ -148,7 +148,7 @@ class ExtractStep(Step):
         super().__init__(step="extract", **kwargs)
         self.source = source
 
-    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:  # noqa: ARG002, every step's signature
         """Call the library."""
         from customer360 import pipeline
 

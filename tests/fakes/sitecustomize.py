@@ -16,4 +16,4 @@ class FakePipelineFinder:
         return importlib.util.spec_from_file_location(name, Path(__file__).with_name("pipeline.py"))
 
 
-sys.meta_path.insert(0, FakePipelineFinder)  # type: ignore[arg-type]
+sys.meta_path.insert(0, FakePipelineFinder)  # type: ignore[arg-type]  # a class does as a finder

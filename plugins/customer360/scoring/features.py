@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from typing import Any
 
 import duckdb
 import jinja2
@@ -36,9 +37,12 @@ class _DuckDBAdapter:
 
 
 @cache
-def _macros() -> jinja2.environment.TemplateModule:
-    # SQL, not HTML: the values that go in are relation names and whole numbers.
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+def _macros() -> Any:
+    """The compiled file; its macros are attributes."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701, SQL: what goes in are relation names and whole numbers
+    )
     adapter = _DuckDBAdapter()
     template = environment.from_string(
         MACROS.read_text(encoding="utf-8"), globals={"adapter": adapter}
@@ -50,12 +54,12 @@ def _macros() -> jinja2.environment.TemplateModule:
 
 def features_sql(orders: str, origins: str, horizon_days: int) -> str:
     """The features' SQL over relations ``orders`` and ``origins`` (quoted by the caller)."""
-    return str(_macros().customer_features(orders, origins, horizon_days=horizon_days))  # type: ignore[attr-defined]
+    return str(_macros().customer_features(orders, origins, horizon_days=horizon_days))
 
 
 def labels_sql(orders: str, origins: str, horizon_days: int) -> str:
     """The SQL of what came after each origin."""
-    return str(_macros().future_orders(orders, origins, horizon_days=horizon_days))  # type: ignore[attr-defined]
+    return str(_macros().future_orders(orders, origins, horizon_days=horizon_days))
 
 
 def make_origins(connection: duckdb.DuckDBPyConnection, origins: Sequence[date]) -> None:

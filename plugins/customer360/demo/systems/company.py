@@ -422,7 +422,7 @@ def start_web(layout: Layout, port: int) -> None:
     layout.run.mkdir(exist_ok=True)
     log_path = layout.run / "http.log"
     with log_path.open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603, our own interpreter and module
             [sys.executable, "-m", SERVER_MODULE, str(layout.root), str(port)],
             stdin=subprocess.DEVNULL,
             stdout=log,

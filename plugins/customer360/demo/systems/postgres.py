@@ -238,7 +238,7 @@ class EmbeddedServer(Server):
         self._own(password)
         self._open_way(self._bin)
         self._open_way(self._data)
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603, a program of the wheel
             [
                 str(self._bin / "initdb"), "--pgdata", str(self._data), "--username", OWNER,
                 "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8",
@@ -271,7 +271,7 @@ class EmbeddedServer(Server):
             command += ["-c", f"{name}={value}"]
         self.layout.run.mkdir(exist_ok=True)
         with (self.layout.run / "postgres.log").open("ab") as log:
-            self._started = subprocess.Popen(  # noqa: S603
+            self._started = subprocess.Popen(  # noqa: S603, a program of the wheel
                 command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, **self._identity,
             )  # fmt: skip
@@ -303,7 +303,7 @@ class EmbeddedServer(Server):
             mode = stat.S_IMODE(folder.stat().st_mode)
             if not mode & stat.S_IXOTH and folder != self.layout.postgres:
                 folder.chmod(mode | stat.S_IXOTH)
-                print(  # noqa: T201
+                print(  # noqa: T201, a person has to know at once
                     f"PostgreSQL does not run as root: others may now pass through {folder}",
                     file=sys.stderr,
                 )
@@ -370,8 +370,8 @@ def unprivileged_user() -> pwd.struct_passwd:
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(SYSTEM_USER)
     try:
-        subprocess.run(  # noqa: S603
-            ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER],  # noqa: S607
+        subprocess.run(  # noqa: S603, constants only
+            ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER],  # noqa: S607, root's own PATH
             check=True,
             capture_output=True,
         )
@@ -390,7 +390,7 @@ def open_server(layout: Layout, url: str | None) -> EmbeddedServer | RemoteServe
 
 def statement(text: str) -> sql.SQL:
     """SQL built from quoted identifiers of the world's own catalogue."""
-    literal_text = cast("LiteralString", text)  # type: ignore[redundant-cast]
+    literal_text = cast("LiteralString", text)  # type: ignore[redundant-cast]  # to mypy any str is one
     return sql.SQL(literal_text)
 
 
