@@ -5,7 +5,7 @@ A run brings in what a source has for one as-of day (its partition key) as an im
 or days of the past, see "Backfill" in the README.
 """
 
-from customer360.pipeline import declared_sources
+from customer360.declarations import declared_sources
 from customer360.settings import load_settings
 from customer360_airflow import assets, schedules
 from customer360_airflow.defaults import customer360_dag

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from customer360.declarations import declared_sources
 from customer360.settings import PROJECT, Settings, load_settings
 
 FIRST_DAY = dt.date(2017, 1, 1)
@@ -238,7 +239,7 @@ def chain(company: Company) -> Chain:
 
     def run(as_of: dt.date = LAST_DAY, run_id: str = "run") -> dict[str, Any]:
         settings = company.settings
-        for source in pipeline.declared_sources(settings):
+        for source in declared_sources(settings):
             pipeline.extract(settings, source.name, as_of)
         pipeline.begin(settings, as_of, run_id)
         pipeline.load_raw(settings, as_of, run_id)

@@ -10,7 +10,6 @@ import datetime as dt
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from customer360 import landing, state
 from customer360.config import Config, Table, load_config
-from customer360.exceptions import ConfigError, Customer360Error, GateError
+from customer360.declarations import check_day
+from customer360.exceptions import Customer360Error, GateError
 from customer360.lock import writer_lock
 from customer360.settings import Settings
 from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
@@ -29,36 +29,6 @@ log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
 TAKEN_UP = "taken_up"
-
-
-@dataclass(frozen=True)
-class SourceDeclaration:
-    """What a scheduler needs to know of a source."""
-
-    name: str
-    owner: str
-    schedule: str
-    timezone: str
-    start: dt.date
-    end: dt.date | None
-    tags: tuple[str, ...]
-
-
-def declared_sources(settings: Settings) -> list[SourceDeclaration]:
-    """The company's sources, from configuration alone."""
-    company = load_config(settings).sources
-    return [
-        SourceDeclaration(
-            name=name,
-            owner=source.owner,
-            schedule=source.schedule,
-            timezone=company.time_zone,
-            start=company.first_day,
-            end=company.last_day,
-            tags=(source.stage,),
-        )
-        for name, source in company.sources.items()
-    ]
 
 
 def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
@@ -94,21 +64,6 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                     shutil.rmtree(folder)
         _clear_spill(settings)
     return {"run_id": run_id, "token": token}
-
-
-def check_day(settings: Settings, as_of: dt.date) -> None:
-    """See that the company has data of that day.
-
-    Raises:
-        ConfigError: the day lies before the first or after the last.
-    """
-    company = load_config(settings).sources
-    last = company.last_day or dt.datetime.now(company.zone).date()
-    if not company.first_day <= as_of <= last:
-        raise ConfigError(
-            f"as-of day {as_of}: the data of {settings.company} go from {company.first_day} to "
-            f"{last} (first_day, last_day in sources.yml)"
-        )
 
 
 def _checked_config(settings: Settings) -> Config:
