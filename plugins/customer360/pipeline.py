@@ -9,7 +9,7 @@ import contextlib
 import datetime as dt
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -241,31 +241,27 @@ def train_if_needed(settings: Settings, as_of: dt.date, run_id: str) -> dict[str
     """Train a champion if there is none that knows only the past of ``as_of``."""
     from customer360.scoring import churn
 
-    config = load_config(settings)
-    with _step(settings, run_id, "train_if_needed") as result:
-        result |= churn.train_if_needed(
-            settings,
-            _engine(settings),
-            _work_file(settings, run_id),
-            as_of,
-            config.audiences.churn.horizon_days,
-        )
-    return result
+    return _churn_step(settings, as_of, run_id, "train_if_needed", churn.train_if_needed)
 
 
 def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Score every customer with the champion and put the scores beside the marts."""
     from customer360.scoring import churn
 
-    config = load_config(settings)
-    with _step(settings, run_id, "score") as result:
-        result |= churn.score_into(
-            settings,
-            _engine(settings),
-            _work_file(settings, run_id),
-            as_of,
-            config.audiences.churn.horizon_days,
-        )
+    return _churn_step(settings, as_of, run_id, "score", churn.score_into)
+
+
+def _churn_step(
+    settings: Settings,
+    as_of: dt.date,
+    run_id: str,
+    name: str,
+    work: Callable[[Settings, Engine, Path, dt.date, int], dict[str, Any]],
+) -> dict[str, Any]:
+    horizon_days = load_config(settings).audiences.churn.horizon_days
+    with _step(settings, run_id, name) as result:
+        work_file = _work_file(settings, run_id)
+        result |= work(settings, _engine(settings), work_file, as_of, horizon_days)
     return result
 
 

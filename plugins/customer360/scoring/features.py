@@ -16,8 +16,11 @@ import jinja2
 import pandas as pd
 import pyarrow as pa
 
+from customer360.exceptions import ModelError
 from customer360.settings import PROJECT
+from models.common.windows import Windows, plan_windows
 
+MAX_TRAINING_ROWS = 400_000
 MACROS = PROJECT / "dbt_project" / "macros" / "customer_features.sql"
 
 
@@ -100,6 +103,51 @@ def orders_content(
     rows, customers, first_on, last_on, total = row
     digest = hashlib.sha256(f"{rows} {total}".encode()).hexdigest()
     return OrdersContent(rows, customers, first_on, last_on, digest)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a model of purchases learns from.
+
+    Attributes:
+        windows: past origins, each with what came after it.
+        frame: features and labels of every customer, or of the sample, at every origin.
+        content: the orders that they were made of.
+        share: one customer in so many was taken.
+    """
+
+    windows: Windows
+    frame: pd.DataFrame
+    content: OrdersContent
+    share: int
+
+
+def training_rows(
+    connection: duckdb.DuckDBPyConnection,
+    as_of: date,
+    horizon_days: int,
+    orders: str = "orders",
+    max_rows: int = MAX_TRAINING_ROWS,
+) -> TrainingRows:
+    """Features and labels from windows before ``as_of``; nothing after it is looked at.
+
+    Where customers times origins exceed ``max_rows``, a sample of customers is taken by a hash of
+    their id, the same at every origin and in every run.
+
+    Raises:
+        ModelError: there are no orders at all.
+        ModelDataError: the history is too short for windows.
+    """
+    content = orders_content(connection, as_of, orders)
+    if content.first_on is None:
+        raise ModelError(f"there are no orders until {as_of}; nothing to learn from")
+    windows = plan_windows(content.first_on, as_of, horizon_days)
+    share = max(1, -(-content.customers * len(windows.origins) // max_rows))
+    sampled = orders
+    if share > 1:
+        sampled = f"(select * from {orders} where hash(customer_id) % {share} = 0)"
+    table = read_features(connection, windows.origins, horizon_days, sampled, labels=True)
+    return TrainingRows(windows, table.to_pandas(), content, share)
 
 
 def feature_batches(
