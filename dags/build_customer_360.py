@@ -7,7 +7,7 @@ once. Tasks pass ids and counts on, never data. Each task may be cleared and run
 
 from airflow.sdk import PartitionedAssetTimetable, chain
 
-from customer360.pipeline import declared_sources
+from customer360.declarations import declared_sources
 from customer360.settings import load_settings
 from customer360_airflow import assets, names
 from customer360_airflow.defaults import QUICK, WRITER_POOL, customer360_dag

@@ -7,7 +7,7 @@ past, see "Backfill" in the README. A source with `is_hourly` has a second DAG t
 new every hour; it writes landing alone, and the next build loads it.
 """
 
-from customer360.pipeline import declared_sources
+from customer360.declarations import declared_sources
 from customer360.settings import load_settings
 from customer360_airflow import assets, schedules
 from customer360_airflow.defaults import customer360_dag, source_pool

@@ -5,7 +5,7 @@ It promotes nothing by itself: the library compares the challenger with the cham
 naive rule, and writes the model card.
 """
 
-from customer360.pipeline import declared_sources
+from customer360.declarations import declared_sources
 from customer360.settings import load_settings
 from customer360_airflow import schedules
 from customer360_airflow.defaults import WRITER_POOL, customer360_dag

@@ -1,7 +1,10 @@
-"""A tiny company: the shapes of the real one, small enough for a test."""
+"""A tiny company: the shapes of the real one, small enough for a test; a home for Airflow."""
 
 import datetime as dt
-from collections.abc import Callable
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,43 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from customer360.declarations import declared_sources
 from customer360.settings import PROJECT, Settings, load_settings
 
 FIRST_DAY = dt.date(2017, 1, 1)
 LAST_DAY = dt.date(2017, 10, 29)
 HOUSEHOLDS = 60
+
+AT_HOME = pytest.StashKey[set[Path]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give Airflow a home of its own, before any test file imports it and thereby makes one."""
+    home = Path(tempfile.mkdtemp(prefix="customer360-airflow-"))
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    os.environ.update(
+        {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "no-plugins"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "false",
+        }
+    )
+    config.stash[AT_HOME] = at_home()
+
+
+def at_home() -> set[Path]:
+    """What Airflow leaves in a person's home folder where nobody told it of another one."""
+    return {*Path.home().glob("airflow"), *Path.home().glob("airflow/*")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_at_home(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Fail a session in which Airflow made itself a home beside the one above."""
+    yield
+    before = pytestconfig.stash[AT_HOME]
+    assert at_home() == before, "a test, or what it started, ran Airflow without AIRFLOW_HOME"
 
 
 @dataclass
@@ -204,7 +239,7 @@ def chain(company: Company) -> Chain:
 
     def run(as_of: dt.date = LAST_DAY, run_id: str = "run") -> dict[str, Any]:
         settings = company.settings
-        for source in pipeline.declared_sources(settings):
+        for source in declared_sources(settings):
             pipeline.extract(settings, source.name, as_of)
         pipeline.begin(settings, as_of, run_id)
         pipeline.load_raw(settings, as_of, run_id)

@@ -15,7 +15,7 @@ from models.churn.rules import BTYD, LAST_PERIOD, btyd_score, fit_logistic, rule
 from models.common.btyd import BuyTillYouDie, fit_purchases, purchases
 from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
 from models.common.errors import ModelDataError
-from models.common.features import FEATURES, informative, matrix
+from models.common.features import FEATURES, GROUPS, informative, matrix
 from models.common.metrics import distribution, log_losses, paired_gain, ranking_metrics
 from models.common.windows import Windows, rows_of
 
@@ -42,21 +42,7 @@ WATCHED = (
 )
 SCORE = "churn_probability"
 _RISES_WITH = {"recency_days", "recency_in_gaps"}
-_FALLS_WITH = {
-    "orders_1w",
-    "orders_2w",
-    "orders_4w",
-    "orders_8w",
-    "orders_13w",
-    "orders_26w",
-    "orders_52w",
-    "active_weeks_4w",
-    "active_weeks_13w",
-    "active_weeks_26w",
-    "active_weeks_52w",
-    "active_periods",
-    "active_share",
-}
+_FALLS_WITH = set(GROUPS["frequency"])
 
 
 @dataclass(frozen=True)

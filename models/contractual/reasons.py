@@ -101,7 +101,7 @@ def _phrases(column: Column, values: pd.Series, model: ContractualModel) -> list
         ]
     unit = " days before the latest" if column.kind == "date" else ""
     if column.few:
-        center = float(max(model.typical[name], key=lambda pair: pair[1])[0])  # type: ignore[arg-type]
+        center = float(max(model.typical[name], key=lambda pair: pair[1])[0])  # type: ignore[arg-type]  # a column of numbers has numbers in its pairs
         usually = f"(most often {center:,.4g})"
     else:
         usually = f"(typical: {column.center:,.4g})"

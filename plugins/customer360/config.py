@@ -8,10 +8,9 @@ import datetime as dt
 import functools
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import sqlglot
 import yaml
 from pydantic import (
     AfterValidator,
@@ -22,7 +21,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from sqlglot import expressions as exp
 
 from customer360.exceptions import ConfigError
 from customer360.settings import Settings
@@ -307,15 +305,6 @@ class CompanySources(Strict):
         return midnight.astimezone(dt.UTC).replace(tzinfo=None)
 
 
-# What a segment's rule may be made of; everything else (subqueries, calls of unknown functions,
-# statements) is refused, so that a rule can only look at the row of its customer.
-RULE_NODES = (
-    exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE,
-    exp.In, exp.Between, exp.Is, exp.Null, exp.Boolean, exp.Column, exp.Identifier, exp.Literal,
-    exp.Neg, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Coalesce, exp.Like, exp.Interval, exp.Var,
-)  # fmt: skip
-
-
 class Segment(Strict):
     """A rule segment: an SQL condition on columns of customer_360."""
 
@@ -326,26 +315,17 @@ class Segment(Strict):
     @field_validator("rule")
     @classmethod
     def _safe_rule(cls, value: str) -> str:
-        try:
-            statements = sqlglot.parse(value, read="duckdb")
-        except sqlglot.errors.SqlglotError:
-            raise ValueError(f"the rule is not an SQL condition: {value}") from None
-        condition = statements[0]
-        if len(statements) != 1 or condition is None:
-            raise ValueError("a rule is one condition, without semicolons")
-        for node in condition.walk():
-            if not isinstance(node, RULE_NODES):
-                raise ValueError(  # noqa: TRY004, pydantic turns ValueError into a message
-                    f"'{node.sql()}' may not stand in a rule: use columns, values, comparisons, "
-                    "and, or, not, in, between, like, coalesce"
-                )
-        return condition.sql(dialect="duckdb")
+        # Imported late: the DAG files read sources.yml only, again and again.
+        from customer360.conditions import checked
+
+        return checked(value)
 
     @property
     def columns(self) -> frozenset[str]:
         """Columns of customer_360 that the rule reads."""
-        tree = sqlglot.parse_one(self.rule, read="duckdb")
-        return frozenset(column.name for column in tree.find_all(exp.Column))
+        from customer360.conditions import columns_of
+
+        return columns_of(self.rule)
 
 
 class ChurnAlert(Strict):
@@ -409,10 +389,41 @@ class Drift(Strict):
 
 
 class Snapshots(Strict):
-    """How long published snapshots are kept."""
+    """How long published snapshots are kept: ``customer360.publish.Retention`` says how."""
 
     keep_days: Annotated[int, Field(ge=0)] = 14
+    keep_at_most: Annotated[int, Field(ge=1)] = 20
     keep_at_least: Annotated[int, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def _at_most_is_not_less(self) -> "Snapshots":
+        if self.keep_at_most < self.keep_at_least:
+            raise ValueError(
+                f"keep_at_most ({self.keep_at_most}) is less than keep_at_least "
+                f"({self.keep_at_least}): raise the one or lower the other"
+            )
+        return self
+
+
+class ExportPolicy(Strict):
+    """How exports are delivered, and how long they are kept.
+
+    Attributes:
+        acknowledge: ``on_write``: what stands in the folder counts as received, a rerun with
+            nothing new is an empty change. ``by_receiver``: it counts from
+            ``customer360 export acknowledge`` on, until then changes are repeated.
+        lost_previous: when the last received export is gone or altered: ``fail``, or ``restate``
+            (``changes`` holds everything as added and the manifest says so).
+        spreadsheet: also write ``*.spreadsheet.csv``, with a byte-order mark and with formulas
+            neutralised, for people who open it by double click.
+        keep_days: exports written so many days ago are cleared away; the newest and what receivers
+            hold never are.
+    """
+
+    acknowledge: Literal["on_write", "by_receiver"] = "on_write"
+    lost_previous: Literal["fail", "restate"] = "fail"
+    spreadsheet: bool = False
+    keep_days: Annotated[int, Field(ge=0)] = 90
 
 
 class Stale(Strict):
@@ -434,12 +445,13 @@ class Stale(Strict):
 
 
 class Policies(Strict):
-    """Gates, drift, stale sources and retention of a company."""
+    """Gates, drift, stale sources, retention and delivery of a company."""
 
     gates: Gates = Gates()
     stale: Stale = Stale()
     drift: Drift = Drift()
     snapshots: Snapshots = Snapshots()
+    exports: ExportPolicy = ExportPolicy()
 
 
 class Config(Strict):
@@ -449,6 +461,9 @@ class Config(Strict):
     sources: CompanySources
     audiences: Audiences
     policies: Policies
+
+
+Declared = TypeVar("Declared", CompanySources, Audiences, Policies)
 
 
 def _section(path: Path, company: str) -> dict[str, Any]:
@@ -474,6 +489,13 @@ def _section(path: Path, company: str) -> dict[str, Any]:
     return dict(document[company])
 
 
+def _checked(path: Path, company: str, model: type[Declared]) -> Declared:
+    try:
+        return model.model_validate(_section(path, company))
+    except ValidationError as error:
+        raise _explain(path, company, error) from None
+
+
 def _explain(path: Path, company: str, error: ValidationError) -> ConfigError:
     lines = []
     for item in error.errors(include_url=False, include_input=False):
@@ -485,20 +507,15 @@ def _explain(path: Path, company: str, error: ValidationError) -> ConfigError:
     return ConfigError("\n".join(lines))
 
 
-@functools.lru_cache(maxsize=32)
-def _load(config_dir: Path, company: str, _stamps: tuple[int, ...]) -> Config:
-    sections: dict[str, Any] = {"company": company}
-    for key, model in (
-        ("sources", CompanySources),
-        ("audiences", Audiences),
-        ("policies", Policies),
-    ):
-        path = config_dir / f"{key}.yml"
-        try:
-            sections[key] = model.model_validate(_section(path, company))
-        except ValidationError as error:
-            raise _explain(path, company, error) from None
-    return Config(**sections)
+@functools.lru_cache(maxsize=96)
+def _load(path: Path, company: str, model: type[Declared], _stamp: int) -> Declared:
+    return _checked(path, company, model)
+
+
+def _read(settings: Settings, name: str, model: type[Declared]) -> Declared:
+    path = settings.config_dir / f"{name}.yml"
+    stamp = path.stat().st_mtime_ns if path.exists() else 0
+    return _load(path, settings.company, model, stamp)
 
 
 def load_config(settings: Settings) -> Config:
@@ -507,19 +524,25 @@ def load_config(settings: Settings) -> Config:
     Raises:
         ConfigError: names file, place and mend.
     """
-    files = [settings.config_dir / f"{key}.yml" for key in ("sources", "audiences", "policies")]
-    stamps = tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
-    return _load(settings.config_dir, settings.company, stamps)
+    return Config(
+        company=settings.company,
+        sources=load_sources(settings),
+        audiences=_read(settings, "audiences", Audiences),
+        policies=_read(settings, "policies", Policies),
+    )
+
+
+def load_sources(settings: Settings) -> CompanySources:
+    """Read and check sources.yml alone.
+
+    Raises:
+        ConfigError: names file, place and mend.
+    """
+    return _read(settings, "sources", CompanySources)
 
 
 def companies(settings: Settings) -> dict[str, CompanySources]:
     """Every company in sources.yml (the dbt sources are declared for all of them)."""
     path = settings.config_dir / "sources.yml"
     document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    result = {}
-    for company in document:
-        try:
-            result[str(company)] = CompanySources.model_validate(_section(path, str(company)))
-        except ValidationError as error:
-            raise _explain(path, str(company), error) from None
-    return result
+    return {str(company): _checked(path, str(company), CompanySources) for company in document}

@@ -9,8 +9,7 @@ import contextlib
 import datetime as dt
 import logging
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import duckdb
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from customer360 import clock, landing, state
+from customer360 import landing, state
 from customer360.config import Config, Table, load_config
-from customer360.exceptions import ConfigError, Customer360Error, GateError
+from customer360.declarations import check_day
+from customer360.exceptions import Customer360Error, GateError
 from customer360.lock import writer_lock
 from customer360.settings import Settings
 from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
@@ -28,43 +28,8 @@ from customer360.warehouse import connect, disk_full, is_disk_full, literal, quo
 log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
-
 INGEST = "ingest_"
-
-
-@dataclass(frozen=True)
-class SourceDeclaration:
-    """What a scheduler needs to know of a source."""
-
-    name: str
-    owner: str
-    schedule: str
-    timezone: str
-    start: dt.date
-    end: dt.date | None
-    tags: tuple[str, ...]
-    at_once: int = 1
-    is_hourly: bool = False
-
-
-def declared_sources(settings: Settings) -> list[SourceDeclaration]:
-    """The company's sources, from configuration alone."""
-    company = load_config(settings).sources
-    end = clock.last_day(settings, company)
-    return [
-        SourceDeclaration(
-            name=name,
-            owner=source.owner,
-            schedule=source.schedule,
-            timezone=company.time_zone,
-            start=company.first_day,
-            end=end,
-            tags=(source.stage,),
-            at_once=source.at_once,
-            is_hourly=source.is_hourly,
-        )
-        for name, source in company.sources.items()
-    ]
+TAKEN_UP = "taken_up"
 
 
 def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
@@ -131,6 +96,12 @@ def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any
     return {"stale_days": age}
 
 
+def take_up(settings: Settings, as_of: dt.date, runs: list[str]) -> None:
+    """Note for :func:`status` that a scheduler goes on with ``runs`` of a day that were cut off."""
+    with state.record_step(_engine(settings), _ingest_id(as_of), TAKEN_UP) as result:
+        result["runs"] = runs
+
+
 def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Take the token of this run and clear away what earlier runs left unfinished."""
     _checked_config(settings)
@@ -143,21 +114,6 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                     shutil.rmtree(folder)
         _clear_spill(settings)
     return {"run_id": run_id, "token": token}
-
-
-def check_day(settings: Settings, as_of: dt.date) -> None:
-    """See that the company has data of that day.
-
-    Raises:
-        ConfigError: the day lies before the first or after the last.
-    """
-    company = load_config(settings).sources
-    last = clock.newest_day(settings, company)
-    if not company.first_day <= as_of <= last:
-        raise ConfigError(
-            f"as-of day {as_of}: the data of {settings.company} go from {company.first_day} to "
-            f"{last} (first_day, last_day in sources.yml)"
-        )
 
 
 def _checked_config(settings: Settings) -> Config:
@@ -335,31 +291,27 @@ def train_if_needed(settings: Settings, as_of: dt.date, run_id: str) -> dict[str
     """Train a champion if there is none that knows only the past of ``as_of``."""
     from customer360.scoring import churn
 
-    config = load_config(settings)
-    with _step(settings, run_id, "train_if_needed") as result:
-        result |= churn.train_if_needed(
-            settings,
-            _engine(settings),
-            _work_file(settings, run_id),
-            as_of,
-            config.audiences.churn.horizon_days,
-        )
-    return result
+    return _churn_step(settings, as_of, run_id, "train_if_needed", churn.train_if_needed)
 
 
 def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Score every customer with the champion and put the scores beside the marts."""
     from customer360.scoring import churn
 
-    config = load_config(settings)
-    with _step(settings, run_id, "score") as result:
-        result |= churn.score_into(
-            settings,
-            _engine(settings),
-            _work_file(settings, run_id),
-            as_of,
-            config.audiences.churn.horizon_days,
-        )
+    return _churn_step(settings, as_of, run_id, "score", churn.score_into)
+
+
+def _churn_step(
+    settings: Settings,
+    as_of: dt.date,
+    run_id: str,
+    name: str,
+    work: Callable[[Settings, Engine, Path, dt.date, int], dict[str, Any]],
+) -> dict[str, Any]:
+    horizon_days = load_config(settings).audiences.churn.horizon_days
+    with _step(settings, run_id, name) as result:
+        work_file = _work_file(settings, run_id)
+        result |= work(settings, _engine(settings), work_file, as_of, horizon_days)
     return result
 
 
@@ -400,9 +352,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                 "model_versions": _model_versions(engine, run_id),
                 "tables": published_tables(settings),
             },
-            retention=publishing.Retention(
-                keep_days=policy.keep_days, keep_at_least=policy.keep_at_least
-            ),
+            retention=publishing.Retention(**policy.model_dump()),
         )
         result |= {
             "snapshot": path.name,
@@ -433,13 +383,14 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Write segments and alerts out of the snapshot that ``run_id`` published."""
     from customer360.activation import exports
 
+    policy = load_config(settings).policies.exports
     engine = _engine(settings)
     run = state.get_run(engine, run_id)
     if run is None or not run["snapshot"]:
         raise Customer360Error(f"run {run_id} has published nothing that could be exported")
     snapshot = settings.snapshots_dir / str(run["snapshot"])
     with _step(settings, run_id, "activate", writes=False) as result:
-        for done in exports.export_all(settings, engine, snapshot, as_of, run_id):
+        for done in exports.export_all(settings, engine, snapshot, as_of, run_id, policy):
             result[done.name] = {
                 "status": done.status,
                 "rows": done.rows,
@@ -452,7 +403,7 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     return result
 
 
-def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001
+def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001, every step's signature
     """Train a challenger on the published snapshot; it replaces the champion only if better."""
     from customer360 import publish as publishing
     from customer360.scoring import churn
@@ -479,6 +430,9 @@ def status(settings: Settings) -> dict[str, Any]:
     # The last attempt of each step is the one that counts.
     done = {step["step"]: step for step in [*ingest, *state.run_steps(engine, run["run_id"])]}
     stale = _settle_stale(done)
+    taken_up = done.pop(TAKEN_UP, None)
+    if taken_up and all(step["started_at"] > taken_up["started_at"] for step in done.values()):
+        taken_up = None  # everything was done anew since
     results = {name: step["result"] or {} for name, step in done.items()}
     audits = [result for name, result in results.items() if name.startswith("audit_")]
     published = results.get("publish", {})
@@ -490,6 +444,9 @@ def status(settings: Settings) -> dict[str, Any]:
         "as_of": run["as_of"].isoformat(),
         "status": run["status"],
         "failed_step": failed[0] if failed else None,
+        "taken_up": {"at": taken_up["started_at"].isoformat(), **taken_up["result"]}
+        if taken_up
+        else None,
         "sources": {
             name: {**counts, "stale_days": stale.get(name, 0)}
             for name, counts in results.get("load_raw", {}).get("sources", {}).items()
@@ -542,6 +499,7 @@ def format_summary(status: dict[str, Any]) -> str:
         f"{status['company']} as of {status['as_of']}: {status['status']}"
         + (f" in step {status['failed_step']}" if status["failed_step"] else ""),
         *([f"its gates: {status['reports']}"] if status["failed_step"] else []),
+        *([_taken_up_line(status["taken_up"])] if status["taken_up"] else []),
         "",
         f"{'source':<20}{'read':>12}{'loaded':>12}{'duplicates':>12}{'quarantined':>12}",
     ]
@@ -573,6 +531,12 @@ def format_summary(status: dict[str, Any]) -> str:
     lines += ["", "seconds    " + ", ".join(f"{name} {spent:g}" for name, spent in seconds.items())]
     lines.append(f"           {sum(seconds.values()):.1f} in all steps")
     return "\n".join(lines)
+
+
+def _taken_up_line(taken_up: dict[str, Any]) -> str:
+    moment = dt.datetime.fromisoformat(taken_up["at"])
+    runs = ", ".join(taken_up["runs"])
+    return f"cut off, and taken up again on {moment:%Y-%m-%d %H:%M} UTC: {runs}"
 
 
 def _ingest_id(as_of: dt.date) -> str:

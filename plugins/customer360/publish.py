@@ -59,7 +59,7 @@ class Retention:
         min_age: younger ones stay, since a reader may just have resolved its path.
     """
 
-    keep_days: int = 7
+    keep_days: int = 14
     keep_at_most: int = 20
     keep_at_least: int = 3
     min_age: dt.timedelta = dt.timedelta(hours=1)

@@ -72,7 +72,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
     impl = DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002, SQLAlchemy's signature
         """To UTC; a moment without zone is a mistake of the caller."""
         if value is None:
             return None
@@ -83,7 +83,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
     def process_result_value(
         self,
         value: Any | None,
-        dialect: Dialect,  # noqa: ARG002
+        dialect: Dialect,  # noqa: ARG002, SQLAlchemy's signature
     ) -> dt.datetime | None:
         """Back with its zone."""
         return None if value is None else value.replace(tzinfo=dt.UTC)

@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from customer360_airflow import callbacks
 
 if TYPE_CHECKING:
-    from customer360.pipeline import SourceDeclaration
+    from customer360.declarations import SourceDeclaration
 
 OWNER = "customer-data"
 """Who answers for a DAG that no source system's owner answers for."""

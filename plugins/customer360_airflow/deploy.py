@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from customer360.pipeline import declared_sources
+from customer360.declarations import declared_sources
 from customer360.settings import load_settings
 from customer360_airflow.defaults import pools
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import CronPartitionTimetable
 
 if TYPE_CHECKING:
-    from customer360.pipeline import SourceDeclaration
+    from customer360.declarations import SourceDeclaration
 
 KEY_FORMAT = "%Y-%m-%d"
 """A partition key is an as-of day of the company's calendar."""

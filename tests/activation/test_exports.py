@@ -13,17 +13,15 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from customer360 import state
-from customer360.activation.exports import (
+from customer360.activation.declared import (
     CHURN_ALERTS,
     CUSTOMER_ID_MAP,
     SEGMENT_MEMBERS,
     Export,
-    Policy,
-    acknowledge,
-    export,
-    export_all,
-    ledger,
 )
+from customer360.activation.exports import export, export_all
+from customer360.activation.ledger import acknowledge, entries
+from customer360.config import ExportPolicy
 from customer360.exceptions import BusyError, ExportError
 from tests.publish.company import DAY, make_settings, open_state, publish_tables
 
@@ -159,13 +157,13 @@ def test_a_retry_of_the_same_run_leaves_the_export_as_it_is(settings, engine):
     assert again.status == "unchanged"
     assert again.path.resolve() == kept
     assert (again.rows, again.added) == (1, 1)
-    assert len(ledger(engine, "segment_members")) == 1
+    assert len(entries(engine, "segment_members")) == 1
     other = run_export(settings, "one", DAY, [("a", "s", 2)])
     assert (other.status, other.changed) == ("written", 1)
 
 
 def test_until_the_receiver_acknowledges_changes_are_repeated(settings, engine):
-    policy = Policy(acknowledge="by_receiver")
+    policy = ExportPolicy(acknowledge="by_receiver")
     first = run_export(settings, "one", DAY, [("a", "s", 1)], policy=policy)
     held = sha256(first.path / "full.parquet")
     second = run_export(settings, "two", DAY, [("a", "s", 1), ("b", "s", 1)], policy=policy)
@@ -183,7 +181,7 @@ def test_an_older_day_exports_nothing_and_says_so(settings, engine):
     assert (late.status, late.path) == ("held_back", None)
     assert "receivers already hold 2026-03-08" in late.message
     assert not (settings.exports_dir / "segment_members" / "2026-03-01").exists()
-    assert len(ledger(engine)) == 1
+    assert len(entries(engine)) == 1
 
 
 @pytest.mark.parametrize("damage", ["gone", "altered"])
@@ -198,7 +196,7 @@ def test_an_export_that_was_lost_or_altered_is_an_error_or_restated_by_policy(se
     with pytest.raises(ExportError, match="gone or altered since it was delivered"):
         run_export(settings, "two", DAY + WEEK, [("a", "s", 1)])
     restated = run_export(
-        settings, "three", DAY + WEEK, [("a", "s", 1)], policy=Policy(lost_previous="restate")
+        settings, "three", DAY + WEEK, [("a", "s", 1)], policy=ExportPolicy(lost_previous="restate")
     )
     said = manifest(restated.path)
     assert (said["restated"], said["previous_export"], restated.added) == (True, None, 1)
@@ -296,7 +294,7 @@ def test_an_alert_keeps_its_id_while_it_lasts_and_closes_by_it(settings, engine)
 
 def test_the_spreadsheet_profile_neutralises_formulas_and_marks_its_encoding(settings):
     rows = [("=1+1", "s", -5), ("+86", " @x", 2), ("-1", "客户", 3), ("＝1", "plain-text", 4)]
-    result = run_export(settings, "one", DAY, rows, policy=Policy(spreadsheet=True))
+    result = run_export(settings, "one", DAY, rows, policy=ExportPolicy(spreadsheet=True))
     data = (result.path / "full.spreadsheet.csv").read_bytes()
     assert data.startswith(b"\xef\xbb\xbf")
     lines = data.decode("utf-8-sig").splitlines()
@@ -308,7 +306,7 @@ def test_the_spreadsheet_profile_neutralises_formulas_and_marks_its_encoding(set
 
 
 def test_old_exports_are_cleared_but_never_what_receivers_hold(settings):
-    policy = Policy(keep_days=-1)
+    policy = ExportPolicy(keep_days=0)
     for number in range(3):
         result = run_export(
             settings, str(number), DAY + number * WEEK, [("a", "s", 1)], policy=policy

@@ -7,13 +7,16 @@ import shutil
 from pathlib import Path
 
 import duckdb
+import pytest
 
-from customer360.activation import exports
+from customer360.activation import exports, ledger, versions
+from customer360.activation.declared import Export
+from customer360.config import ExportPolicy
 from customer360.settings import Settings
 from tests.faults.killing import kill_at, moments
 from tests.publish.company import DAY, make_settings, open_state, publish_tables
 
-MEMBERS = exports.Export("segment_members")
+MEMBERS = Export("segment_members")
 WEEK = dt.timedelta(days=7)
 
 
@@ -30,7 +33,7 @@ def export_second_in_two_steps(settings: Settings) -> None:
         (home / str(as_of)).unlink()
         (home / str(as_of)).symlink_to(Path(".versions") / version)
 
-    exports._show = show
+    versions.show = show
     export_second(settings)
 
 
@@ -59,10 +62,17 @@ def what_a_tool_reads(settings: Settings) -> str:
     return manifest["run_id"]
 
 
+def files(settings: Settings) -> list[str]:
+    home = settings.exports_dir
+    return sorted(str(path.relative_to(home)) for path in home.rglob("*"))
+
+
 def test_a_kill_at_any_moment_leaves_a_whole_export_and_a_rerun_ends_right(tmp_path):
     template = ready(tmp_path / "template")
     seen = []
-    names = moments(export_second, copy(template, tmp_path))
+    undisturbed = copy(template, tmp_path)
+    names = moments(export_second, undisturbed)
+    expected = files(undisturbed)
     assert names.count("os.fsync") >= 8
     for number, name in enumerate(names):
         settings = copy(template, tmp_path)
@@ -71,12 +81,13 @@ def test_a_kill_at_any_moment_leaves_a_whole_export_and_a_rerun_ends_right(tmp_p
         assert seen[-1] in ("one", "two"), f"killed at {name}: a tool reads {seen[-1]}"
         again = export_second(settings)
         assert what_a_tool_reads(settings) == "two", f"killed at {name}"
+        assert files(settings) == expected, f"killed at {name}"
         assert (again.rows, again.added, again.removed) == (2, 1, 0), f"killed at {name}"
         changes = duckdb.sql(f"from '{again.path}/changes.parquet'").fetchall()
         assert changes == [("b", "added")], f"killed at {name}"
         received = [
             (row["run_id"], row["status"])
-            for row in exports.ledger(open_state(settings))
+            for row in ledger.entries(open_state(settings))
             if row["status"] != "abandoned"
         ]
         assert received == [("two", "acknowledged"), ("one", "acknowledged")], f"killed at {name}"
@@ -103,3 +114,37 @@ def copy(template: Settings, folder: Path) -> Settings:
     shutil.rmtree(broken, ignore_errors=True)
     shutil.copytree(template.data_dir, broken, symlinks=True)
     return Settings("acme", broken, template.threads, template.memory_limit)
+
+
+def fail_to_show(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_was_never_shown_is_given_up_and_what_waits_for_its_receiver_is_not(
+    tmp_path, monkeypatch
+):
+    """Where receivers acknowledge, an export that a later one of its day replaced still counts."""
+    settings = ready(tmp_path)
+    engine = open_state(settings)
+    policy = ExportPolicy(acknowledge="by_receiver")
+
+    def export_run(run_id: str) -> exports.ExportResult:
+        query = f"select '{run_id}' as customer_id"
+        snapshot = publish_tables(settings, run_id, DAY, {}, segment_members=query)
+        return exports.export(settings, engine, snapshot, MEMBERS, DAY, run_id, policy)
+
+    export_run("three")
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "show", fail_to_show)
+        with pytest.raises(KeyboardInterrupt):
+            export_run("four")
+    export_run("five")
+    said = {row["run_id"]: (row["version"], row["status"]) for row in ledger.entries(engine)}
+    assert said == {
+        "one": (f"{DAY}-001", "acknowledged"),
+        "three": (f"{DAY}-002", "pending"),
+        "four": (f"{DAY}-003", "abandoned"),
+        "five": (f"{DAY}-003", "pending"),
+    }
+    folders = {path.name for path in (settings.exports_dir / "segment_members/.versions").iterdir()}
+    assert folders == {f"{DAY}-001", f"{DAY}-002", f"{DAY}-003"}

@@ -32,6 +32,7 @@ import duckdb
 from customer360 import pipeline
 from customer360.config import load_config
 from customer360.content import row_number
+from customer360.declarations import declared_sources
 from customer360.publish import snapshot_path
 from customer360.settings import PROJECT, load_settings
 from customer360.sources.files import resolve_path
@@ -80,8 +81,7 @@ def run_chain(data: Path, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
     def extract() -> int:
         landed = [
-            pipeline.extract(settings, source.name, as_of)
-            for source in pipeline.declared_sources(settings)
+            pipeline.extract(settings, source.name, as_of) for source in declared_sources(settings)
         ]
         return sum(table["read"] for one in landed for table in one["tables"].values())
 

@@ -62,7 +62,7 @@ def churn(name: str, path: Path, id_column: str, label_column: str, seeds: list[
     features = table.drop(columns=[id_column, label_column])
     peers: dict[str, Fit] = {"customer360": ours, "plain logistic": plain_logistic}
     try:
-        import lightgbm as _  # noqa: F401
+        import lightgbm as _  # noqa: F401, only whether it is there
 
         peers["LightGBM"] = lightgbm
     except ImportError:
@@ -120,7 +120,7 @@ def sentiment(path: Path) -> None:
     from snownlp import SnowNLP
 
     some = np.random.default_rng(1).choice(len(texts), 400, replace=False)
-    SnowNLP("好").sentiments  # noqa: B018 - loads its files
+    SnowNLP("好").sentiments  # noqa: B018, loads its files
     started = time.perf_counter()
     peer = np.array([2 * SnowNLP(texts[int(row)]).sentiments - 1 for row in some])
     show("snownlp, 400 of them (knows the data)", peer, label[some], time.perf_counter() - started)

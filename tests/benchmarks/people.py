@@ -150,7 +150,7 @@ MAPPING = """fields:
 
 def write_people(folder: Path, records: int, seed: int = 7) -> tuple[Path, Path, Path]:
     """Write people.parquet, truth.parquet and people.yml into ``folder``; return their paths."""
-    made = make_people(records, seed)  # noqa: F841 - DuckDB reads it by name
+    made = make_people(records, seed)  # noqa: F841, DuckDB reads it by name
     paths = folder / "people.parquet", folder / "truth.parquet", folder / "people.yml"
     with duckdb.connect() as con:
         con.execute(f"COPY (SELECT * EXCLUDE person_id FROM made) TO '{paths[0]}' (FORMAT parquet)")

@@ -151,7 +151,7 @@ def resolve(path: Path, mapping: dict, out: Path, threads: int = 2) -> dict:
             linker.training.estimate_parameters_using_expectation_maximisation(
                 rule, estimate_without_term_frequencies=rows > SMALL
             )
-        except Exception as error:  # noqa: BLE001 - a rule without pairs trains nothing
+        except Exception as error:  # noqa: BLE001, a rule without pairs trains nothing
             print(f"no training on {rule}: {type(error).__name__}", file=sys.stderr)
     edges = linker.inference.predict(threshold_match_probability=THRESHOLD, warning_mode="never")
     clusters = linker.clustering.cluster_pairwise_predictions_at_threshold(edges, THRESHOLD)

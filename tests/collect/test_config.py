@@ -38,6 +38,12 @@ def test_the_companies_that_ship_are_valid(monkeypatch):
         (lambda c: c["audiences"].update(value_tiers={"a": 5, "b": 9}), "highest sum down"),
         (lambda c: c["audiences"]["churn"]["alert"].update(owners={}), "owners: missing for tier"),
         (lambda c: c["policies"]["gates"].update(min_volume_ratio=2), "less than or equal to 1"),
+        (
+            lambda c: c["policies"]["snapshots"].update(keep_at_most=2),
+            "less than keep_at_least (3)",
+        ),
+        (lambda c: c["policies"]["exports"].update(keep_days=-1), "greater than or equal to 0"),
+        (lambda c: c["policies"]["exports"].update(lost_previous="skip"), "'fail' or 'restate'"),
     ],
 )
 def test_a_mistake_says_where_and_what(company, spoil, says):

@@ -17,6 +17,7 @@ import pytest
 
 from customer360.demo.systems import company
 from customer360.demo.systems.layout import Layout
+from customer360.processes import is_alive
 
 START, LAST = 59, 80
 
@@ -281,7 +282,7 @@ def processes() -> Callable[[Layout], list[str]]:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 command = " ".join(process.cmdline())
-                if str(layout.root) in command and process.status() != psutil.STATUS_ZOMBIE:
+                if str(layout.root) in command and is_alive(process):
                     found.append(command)
         return found
 

@@ -10,45 +10,10 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from customer360.exceptions import GateError, SourceError
 from customer360.settings import Settings
-
-
-@dataclass(frozen=True)
-class SourceDeclaration:
-    name: str
-    owner: str
-    schedule: str
-    timezone: str
-    start: dt.date
-    end: dt.date | None
-    tags: tuple[str, ...]
-    at_once: int = 1
-    is_hourly: bool = False
-
-
-def declared_sources(settings: Settings) -> list[SourceDeclaration]:
-    end = None if settings.company == "living" else dt.date(2017, 12, 31)
-    return [
-        SourceDeclaration(
-            name=name,
-            owner=f"{name}-systems",
-            schedule="0 2 * * *",
-            timezone="America/New_York",
-            start=dt.date(2017, 1, 1),
-            end=end,
-            tags=("behavioural",),
-            is_hourly=name == "till",
-        )
-        for name in ("till", "customer_file", "campaign_tool", "coupon_system")
-    ]
-
-
-def check_day(settings: Settings, as_of: dt.date) -> None:
-    """Every day is there."""
 
 
 def _do(settings: Settings, step: str, **facts: Any) -> dict[str, Any]:
@@ -89,6 +54,10 @@ def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any
     if source not in faults.get("may_be_stale", ""):
         raise GateError(f"source {source} could not be read; policy stops the build.")
     return {**result, "stale_days": 1}
+
+
+def take_up(settings: Settings, as_of: dt.date, runs: list[str]) -> None:
+    _do(settings, "take_up", as_of=str(as_of), runs=runs)
 
 
 def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[str, Any]:

@@ -1,19 +1,22 @@
-"""Processes with this folder on PYTHONPATH get the fake as ``customer360.pipeline``."""
+"""Processes with this folder on PYTHONPATH get the fakes beside it for the modules named below."""
 
 import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+FAKED = ("customer360.declarations", "customer360.pipeline")
 
-class FakePipelineFinder:
-    """Answers for one module name only."""
+
+class FakeFinder:
+    """Answers for these modules only."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name != "customer360.pipeline":
+        if name not in FAKED:
             return None
-        return importlib.util.spec_from_file_location(name, Path(__file__).with_name("pipeline.py"))
+        file = f"{name.rpartition('.')[2]}.py"
+        return importlib.util.spec_from_file_location(name, Path(__file__).with_name(file))
 
 
-sys.meta_path.insert(0, FakePipelineFinder)  # type: ignore[arg-type]
+sys.meta_path.insert(0, FakeFinder)  # type: ignore[arg-type]  # a class does as a finder

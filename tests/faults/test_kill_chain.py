@@ -30,6 +30,7 @@ import pytest
 
 from customer360 import landing, pipeline, publish, raw, state
 from customer360.content import snapshot_hash
+from customer360.declarations import declared_sources
 from customer360.exceptions import Customer360Error
 from customer360.settings import Settings, load_settings
 from tests.conftest import LAST_DAY, make_company
@@ -495,7 +496,7 @@ def test_a_raw_file_that_was_being_created_is_set_aside_and_made_again(company, 
     settings.raw_path.write_bytes(whole.read_bytes()[:left])
     whole.unlink()
     as_of, run_id = LAST_DAY, RUN
-    for source in pipeline.declared_sources(settings):
+    for source in declared_sources(settings):
         pipeline.extract(settings, source.name, as_of)
     pipeline.begin(settings, as_of, run_id)
     loaded = pipeline.load_raw(settings, as_of, run_id)

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
+from customer360.processes import is_alive, wait_until_ended
 from customer360.settings import PROJECT, load_settings
 from customer360_airflow.local.client import Client
 from customer360_airflow.local.instance import Instance
@@ -215,12 +215,35 @@ def test_no_log_holds_what_an_unforeseen_error_quotes(local):
     assert holding == []
 
 
-def test_down_leaves_no_process_even_after_the_first_one_was_killed(local):
+def test_a_run_that_was_killed_with_airflow_is_taken_up_by_the_next_start_which_says_so(local):
+    local.break_steps(build_marts="sleep:600")
+    command = [sys.executable, "-m", "customer360_airflow.local", "run", "--as-of", "2017-03-05"]
+    with subprocess.Popen(
+        command, env=local.environment, cwd=PROJECT, stderr=subprocess.DEVNULL
+    ) as run:
+        while "build_marts" not in local.steps("2017-03-05"):
+            assert run.poll() is None
+            time.sleep(0.1)
+        run.kill()
+    members = local.instance.processes()
+    for process in members:
+        process.kill()
+    assert wait_until_ended(members, 60) == []
+    local.break_steps()
+    up = local("up")
+    assert up.returncode == 0, up.stderr
+    assert "going on with what was cut off: build_customer_360 of 2017-03-05\n" in up.stderr
+    done = local("run", "--as-of", "2017-03-06")
+    assert done.returncode == 0, done.stderr
+    assert local.steps("2017-03-05")[4:] == [*CHAIN[:4], "take_up", *CHAIN[3:]]
+
+
+def test_down_leaves_no_living_process_even_after_the_first_one_was_killed(local):
     running = local.instance.running()
     assert running is not None
-    members = [process.pid for process in local.instance.processes()]
+    members = local.instance.processes()
     assert len(members) >= 4
     os.kill(running.pid, signal.SIGKILL)
     assert local("down").returncode == 0
-    assert not [pid for pid in members if psutil.pid_exists(pid)]
+    assert not [process for process in members if is_alive(process)]
     assert local.instance.running() is None

@@ -53,6 +53,7 @@ def accounts_for_every_row(company, status):
         "loaded": lines + 12,
         "duplicates": 0,
         "quarantined": 0,
+        "stale_days": 0,
     }
     assert status["customers"] == HOUSEHOLDS
     assert status["checks"]["failed"] == 0

@@ -3,7 +3,7 @@
 import click
 
 from customer360 import state
-from customer360.activation import exports
+from customer360.activation import ledger
 from customer360.output import JSON_OPTION, print_json
 from customer360.settings import load_settings
 
@@ -24,7 +24,7 @@ def list_(name: str | None, as_json: bool) -> None:
     """
     engine = state.engine(load_settings())
     state.ensure(engine)
-    rows = exports.ledger(engine, name)
+    rows = ledger.entries(engine, name)
     if as_json:
         print_json({"exports": [dict(row) for row in rows]})
         return
@@ -49,5 +49,5 @@ def acknowledge(name: str, sha256: str) -> None:
     """
     engine = state.engine(load_settings())
     state.ensure(engine)
-    exports.acknowledge(engine, name, sha256)
+    ledger.acknowledge(engine, name, sha256)
     click.echo(f"{name}: the next changes lead on from {sha256[:12]}", err=True)

@@ -296,7 +296,7 @@ def birthday(text: str | None, *, form: str | None = None, order: str = "dmy") -
         return None
     if form is not None:
         try:
-            return datetime.strptime(text.strip(), form).strftime("%Y-%m-%d")  # noqa: DTZ007
+            return datetime.strptime(text.strip(), form).strftime("%Y-%m-%d")  # noqa: DTZ007, a day has no zone
         except ValueError:
             pass
     parts = date_parts(text)

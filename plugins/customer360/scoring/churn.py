@@ -20,7 +20,13 @@ from sqlalchemy import Engine
 
 from customer360.exceptions import ModelError
 from customer360.registry import LoadedModel, Registry, code_version, decide, version_name
-from customer360.scoring.features import MACROS, feature_batches, orders_content, read_features
+from customer360.scoring.features import (
+    MACROS,
+    MAX_TRAINING_ROWS,
+    feature_batches,
+    read_features,
+    training_rows,
+)
 from customer360.scoring.output import CARD_FILE, models_may_refuse, write_card_into
 from customer360.settings import PROJECT, Settings
 from customer360.warehouse import connect, transaction
@@ -40,11 +46,10 @@ from models.common.card import ModelCard
 from models.common.errors import ModelDataError
 from models.common.features import FEATURES, matrix
 from models.common.metrics import count_in, log_losses, stability
-from models.common.windows import Windows, plan_windows, rows_of
+from models.common.windows import Windows, rows_of
 
 log = logging.getLogger(__name__)
 
-MAX_TRAINING_ROWS = 400_000
 BATCH_ROWS = 100_000
 DRIFT_ALARM = 0.25
 # Versions that no past window has checked: fitted to the company, or only assumed.
@@ -122,45 +127,38 @@ def fit_churn(
     threads: int = 1,
     max_rows: int = MAX_TRAINING_ROWS,
 ) -> FittedChurn:
-    """Fit and evaluate on windows before ``as_of``; nothing after it is looked at.
-
-    Where customers times origins exceed ``max_rows``, a sample of customers is taken by a hash of
-    their id, the same at every origin and in every run.
+    """Fit and evaluate on windows before ``as_of`` (see ``features.training_rows``).
 
     Raises:
         ModelError: too little history, too few customers, or one class only.
     """
-    content = orders_content(connection, as_of, orders)
     with models_may_refuse():
-        if content.first_on is None:
-            raise ModelDataError(f"there are no orders until {as_of}; nothing to learn from")
-        windows = plan_windows(content.first_on, as_of, horizon_days)
-        share = max(1, -(-content.customers * len(windows.origins) // max_rows))
-        sampled = orders
-        if share > 1:
-            sampled = f"(select * from {orders} where hash(customer_id) % {share} = 0)"
-        frame = read_features(
-            connection, windows.origins, horizon_days, sampled, labels=True
-        ).to_pandas()
+        rows = training_rows(connection, as_of, horizon_days, orders, max_rows)
+        frame, windows = rows.frame, rows.windows
         model = train(frame, windows, seed=seed, threads=threads)
         evaluation = evaluate(model, rows_of(frame, windows.report), threads)
     facts: dict[str, object] = {
         "as of": as_of,
-        "orders": content.rows,
-        "customers": content.customers,
-        "sample of customers": "all" if share == 1 else f"one in {share}",
-        "data hash": content.hash,
+        "orders": rows.content.rows,
+        "customers": rows.content.customers,
+        "sample of customers": "all" if rows.share == 1 else f"one in {rows.share}",
+        "data hash": rows.content.hash,
     }
     return FittedChurn(model, windows, evaluation, frame, facts)
 
 
 def fit_unchecked(
     connection: duckdb.DuckDBPyConnection, as_of: date, horizon_days: int, orders: str = "orders"
-) -> ChurnModel:
-    """Buy till you die as of a date, for a history too short to learn from; it never refuses."""
+) -> tuple[ChurnModel, str]:
+    """Buy till you die as of a date, for a history too short to learn from; it never refuses.
+
+    Returns:
+        The model and its version: ``UNCHECKED``, or ``ASSUMED_VERSION`` where nothing was learned.
+    """
     frame = read_features(connection, [as_of], horizon_days, orders).to_pandas()
     with models_may_refuse():
-        return without_history(frame, horizon_days, as_of.isoformat())
+        model = without_history(frame, horizon_days, as_of.isoformat())
+    return model, ASSUMED_VERSION if model.btyd == ASSUMED.parameters else UNCHECKED
 
 
 def train_churn(
@@ -209,10 +207,7 @@ def train_churn(
         data_hash=str(fitted.facts["data hash"]),
         code=code,
         metrics=fitted.evaluation.metrics,
-        thresholds={
-            "high": float(np.quantile(chance, 0.9)),
-            "medium": float(np.quantile(chance, 0.75)),
-        },
+        thresholds=_thresholds(chance),
     )
     summary = {
         "kind": kind,
@@ -254,8 +249,7 @@ def score_churn(
     """
     champion = registry.latest_champion(kind_of(horizon_days), trained_not_after=as_of)
     if champion is None:
-        model = fit_unchecked(connection, as_of, horizon_days, orders)
-        version = ASSUMED_VERSION if model.btyd == ASSUMED.parameters else UNCHECKED
+        model, version = fit_unchecked(connection, as_of, horizon_days, orders)
         scores = score_with(connection, model, as_of, version, orders, threads)
         alarm = (
             f"no model of {kind_of(horizon_days)} was trained by {as_of}: {version} scores, "
@@ -263,11 +257,7 @@ def score_churn(
         )
         thresholds = {"high": model.base_rate, "medium": model.base_rate}
         if len(scores.table):
-            chance = scores.table["churn_probability"].to_numpy()
-            thresholds = {
-                "high": float(np.quantile(chance, 0.9)),
-                "medium": float(np.quantile(chance, 0.75)),
-            }
+            thresholds = _thresholds(scores.table["churn_probability"].to_numpy())
         summary = {**scores.summary, "alarms": [alarm], "thresholds": thresholds}
         return ChurnScores(scores.table, summary)
     model = _model(champion)
@@ -430,6 +420,11 @@ def score_into(
             connection.execute("create or replace table scores.churn as select * from scored_churn")
         connection.unregister("scored_churn")
     return {**scores.summary, "scored": len(scores.table)}
+
+
+def _thresholds(chance: np.ndarray) -> dict[str, float]:
+    """From which probability on a customer is among the tenth, or the quarter, most at risk."""
+    return {"high": float(np.quantile(chance, 0.9)), "medium": float(np.quantile(chance, 0.75))}
 
 
 def _told(settings: Settings, trained: TrainedChurn) -> dict[str, Any]:

@@ -8,35 +8,16 @@ import click
 import numpy as np
 
 from customer360.exceptions import ModelError
-from customer360.scoring.churn import (
-    ASSUMED_VERSION,
-    UNCHECKED,
-    fit_churn,
-    fit_unchecked,
-    score_with,
-)
-from customer360.scoring.mapping import TransactionMapping, load_mapping, read_table, write_scores
+from customer360.scoring.churn import fit_churn, fit_unchecked, score_with
+from customer360.scoring.mapping import write_scores
+from customer360.scoring.options import AS_OF, horizon_option, score_command
 from customer360.scoring.output import report, write_card
-from customer360.scoring.transactions import check_as_of, load_orders
-from customer360.settings import load_settings
-from customer360.warehouse import connect
+from customer360.scoring.transactions import orders_of
 from models.churn.card import unchecked_card
-from models.churn.train import ASSUMED
 from models.common.card import ModelCard
 
 
-@click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.option(
-    "--mapping", "mapping_path", required=True, type=click.Path(path_type=Path), help="YAML file."
-)
-@click.option(
-    "--as-of", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Last day that is known."
-)
-@click.option("--horizon-days", default=28, show_default=True, type=click.IntRange(1, 730))
-@click.option("--seed", default=42, show_default=True, type=click.IntRange(0))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV or Parquet.")
-@click.option("--json", "as_json", is_flag=True, help="Print figures as one JSON object.")
+@score_command("churn", AS_OF, horizon_option(28))
 def churn(
     source: Path,
     mapping_path: Path,
@@ -61,17 +42,13 @@ def churn(
     """
     began = time.monotonic()
     day: date = as_of.date()
-    table = read_table(source, load_mapping(mapping_path, TransactionMapping))
-    with connect(load_settings()) as connection:
-        load_orders(connection, table.frame)
-        notes = [*table.notes, *check_as_of(connection, day)]
+    with orders_of(source, mapping_path, day) as (connection, notes):
         figures: dict[str, object] = {}
         card: ModelCard
         try:
             fitted = fit_churn(connection, day, horizon_days, seed=seed)
         except ModelError as error:
-            model = fit_unchecked(connection, day, horizon_days)
-            version = ASSUMED_VERSION if model.btyd == ASSUMED.parameters else UNCHECKED
+            model, version = fit_unchecked(connection, day, horizon_days)
             notes.append(f"{error}: {version} scores, and nothing has checked it")
             card = unchecked_card(model, str(error), {"as of": day})
         else:

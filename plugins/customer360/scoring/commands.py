@@ -21,10 +21,10 @@ SCORES: dict[str, tuple[str, str]] = {
 
 
 class _Scores(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002, click's signature
         return sorted(SCORES)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002, click's signature
         if cmd_name not in SCORES:
             return None
         module, _, attribute = SCORES[cmd_name][0].partition(":")
@@ -32,7 +32,7 @@ class _Scores(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002, click's signature
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(SCORES.items())])
 

@@ -9,14 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from typing import Any
 
 import duckdb
 import jinja2
 import pandas as pd
 import pyarrow as pa
 
+from customer360.exceptions import ModelError
 from customer360.settings import PROJECT
+from models.common.windows import Windows, plan_windows
 
+MAX_TRAINING_ROWS = 400_000
 MACROS = PROJECT / "dbt_project" / "macros" / "customer_features.sql"
 
 
@@ -36,9 +40,12 @@ class _DuckDBAdapter:
 
 
 @cache
-def _macros() -> jinja2.environment.TemplateModule:
-    # SQL, not HTML: the values that go in are relation names and whole numbers.
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+def _macros() -> Any:
+    """The compiled file; its macros are attributes."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701, SQL: what goes in are relation names and whole numbers
+    )
     adapter = _DuckDBAdapter()
     template = environment.from_string(
         MACROS.read_text(encoding="utf-8"), globals={"adapter": adapter}
@@ -50,12 +57,12 @@ def _macros() -> jinja2.environment.TemplateModule:
 
 def features_sql(orders: str, origins: str, horizon_days: int) -> str:
     """The features' SQL over relations ``orders`` and ``origins`` (quoted by the caller)."""
-    return str(_macros().customer_features(orders, origins, horizon_days=horizon_days))  # type: ignore[attr-defined]
+    return str(_macros().customer_features(orders, origins, horizon_days=horizon_days))
 
 
 def labels_sql(orders: str, origins: str, horizon_days: int) -> str:
     """The SQL of what came after each origin."""
-    return str(_macros().future_orders(orders, origins, horizon_days=horizon_days))  # type: ignore[attr-defined]
+    return str(_macros().future_orders(orders, origins, horizon_days=horizon_days))
 
 
 def make_origins(connection: duckdb.DuckDBPyConnection, origins: Sequence[date]) -> None:
@@ -96,6 +103,51 @@ def orders_content(
     rows, customers, first_on, last_on, total = row
     digest = hashlib.sha256(f"{rows} {total}".encode()).hexdigest()
     return OrdersContent(rows, customers, first_on, last_on, digest)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a model of purchases learns from.
+
+    Attributes:
+        windows: past origins, each with what came after it.
+        frame: features and labels of every customer, or of the sample, at every origin.
+        content: the orders that they were made of.
+        share: one customer in so many was taken.
+    """
+
+    windows: Windows
+    frame: pd.DataFrame
+    content: OrdersContent
+    share: int
+
+
+def training_rows(
+    connection: duckdb.DuckDBPyConnection,
+    as_of: date,
+    horizon_days: int,
+    orders: str = "orders",
+    max_rows: int = MAX_TRAINING_ROWS,
+) -> TrainingRows:
+    """Features and labels from windows before ``as_of``; nothing after it is looked at.
+
+    Where customers times origins exceed ``max_rows``, a sample of customers is taken by a hash of
+    their id, the same at every origin and in every run.
+
+    Raises:
+        ModelError: there are no orders at all.
+        ModelDataError: the history is too short for windows.
+    """
+    content = orders_content(connection, as_of, orders)
+    if content.first_on is None:
+        raise ModelError(f"there are no orders until {as_of}; nothing to learn from")
+    windows = plan_windows(content.first_on, as_of, horizon_days)
+    share = max(1, -(-content.customers * len(windows.origins) // max_rows))
+    sampled = orders
+    if share > 1:
+        sampled = f"(select * from {orders} where hash(customer_id) % {share} = 0)"
+    table = read_features(connection, windows.origins, horizon_days, sampled, labels=True)
+    return TrainingRows(windows, table.to_pandas(), content, share)
 
 
 def feature_batches(

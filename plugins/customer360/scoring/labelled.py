@@ -12,6 +12,7 @@ from customer360.scoring.mapping import (
     read_table,
     write_scores,
 )
+from customer360.scoring.options import folds_option, score_command
 from customer360.scoring.output import models_may_refuse, report, write_card
 from models.common.metrics import binary_metrics
 from models.contractual.card import make_card
@@ -20,15 +21,7 @@ from models.contractual.reasons import contributions, reasons_in_words
 from models.contractual.train import train
 
 
-@click.command("churn-labelled")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.option(
-    "--mapping", "mapping_path", required=True, type=click.Path(path_type=Path), help="YAML file."
-)
-@click.option("--folds", default=5, show_default=True, type=click.IntRange(2, 50))
-@click.option("--seed", default=42, show_default=True, type=click.IntRange(0))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV or Parquet.")
-@click.option("--json", "as_json", is_flag=True, help="Print figures as one JSON object.")
+@score_command("churn-labelled", folds_option())
 def churn_labelled(
     source: Path, mapping_path: Path, folds: int, seed: int, out: Path, as_json: bool
 ) -> None:

@@ -50,7 +50,7 @@ class Mapping(_Strict):
 
     def mapped(self) -> dict[str, str]:
         """Standard name -> column of the file, for the fields that are given."""
-        fields: _Strict = self.fields  # type: ignore[attr-defined]
+        fields: _Strict = self.fields  # type: ignore[attr-defined]  # every kind of mapping declares its own
         return {name: column for name, column in fields.model_dump().items() if column is not None}
 
 
@@ -155,7 +155,7 @@ def load_mapping(path: Path, mapping_type: type[M]) -> M:
         ConfigError: the file is missing, is not YAML, or has a key that is not known here.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, a SafeLoader
     except FileNotFoundError:
         raise ConfigError(f"mapping file {path} does not exist; check --mapping") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -15,6 +15,7 @@ from customer360.scoring.mapping import (
     read_table,
     write_scores,
 )
+from customer360.scoring.options import folds_option, score_command
 from customer360.scoring.output import models_may_refuse, report, write_card
 from models.common.tabular import as_numbers
 from models.sentiment.card import labelled_card, unlabelled_card
@@ -31,17 +32,7 @@ from models.sentiment.train import (
 _WORDS = {"positive": 1.0, "pos": 1.0, "好评": 1.0, "negative": 0.0, "neg": 0.0, "差评": 0.0}
 
 
-@click.command("sentiment")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.option(
-    "--mapping", "mapping_path", required=True, type=click.Path(path_type=Path), help="YAML file."
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV or Parquet.")
-@click.option(
-    "--folds", default=5, show_default=True, type=click.IntRange(2, 50), help="With labels only."
-)
-@click.option("--seed", default=42, show_default=True, type=click.IntRange(0))
-@click.option("--json", "as_json", is_flag=True, help="Print figures as one JSON object.")
+@score_command("sentiment", folds_option("With labels only."))
 def sentiment(
     source: Path, mapping_path: Path, out: Path, folds: int, seed: int, as_json: bool
 ) -> None:

@@ -1,15 +1,36 @@
 """From a table of transactions to the orders that the features need.
 
-What belongs here: adding lines up to orders, days and cents. What does not: reading files
+What belongs here: adding lines up to orders, days and cents. What does not: how files are read
 (``customer360.scoring.mapping``), features.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import pandas as pd
 
 from customer360.exceptions import SourceError
+from customer360.scoring.mapping import TransactionMapping, load_mapping, read_table
+from customer360.settings import load_settings
+from customer360.warehouse import connect
+
+
+@contextmanager
+def orders_of(
+    source: Path, mapping_path: Path, as_of: date
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, list[str]]]:
+    """A database in memory with the ``orders`` of a file, and what a person should know of it.
+
+    Raises:
+        SourceError: there are no orders by ``as_of``.
+    """
+    table = read_table(source, load_mapping(mapping_path, TransactionMapping))
+    with connect(load_settings()) as connection:
+        load_orders(connection, table.frame)
+        yield connection, [*table.notes, *check_as_of(connection, as_of)]
 
 
 def load_orders(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame) -> None:

@@ -11,16 +11,14 @@ from datetime import date
 import duckdb
 import pandas as pd
 
-from customer360.scoring.features import orders_content, read_features
+from customer360.scoring.features import MAX_TRAINING_ROWS, read_features, training_rows
 from customer360.scoring.output import models_may_refuse
 from models.common.errors import ModelDataError
-from models.common.windows import Windows, plan_windows, rows_of
+from models.common.windows import Windows, rows_of
 from models.value.evaluate import compare
 from models.value.predict import predict
 from models.value.season import season_factors
 from models.value.train import ValueModel, forecasts, train, without_history
-
-MAX_TRAINING_ROWS = 400_000
 
 
 @dataclass(frozen=True)
@@ -57,27 +55,18 @@ def fit_value(
     Raises:
         ModelError: too few customers, or nobody has bought twice.
     """
-    content = orders_content(connection, as_of, orders)
     with models_may_refuse():
-        if content.first_on is None:
-            raise ModelDataError(f"there are no orders until {as_of}; nothing to learn from")
         try:
-            windows = plan_windows(content.first_on, as_of, horizon_days)
+            rows = training_rows(connection, as_of, horizon_days, orders, max_rows)
         except ModelDataError as error:
             frame = read_features(connection, [as_of], horizon_days, orders).to_pandas()
             model = without_history(frame, horizon_days, seed)
             return FittedValue(model, as_of, None, {as_of: 1.0}, why=str(error))
+        frame, windows = rows.frame, rows.windows
         daily = connection.execute(
             f"select ordered_on, count(*) from {orders} where ordered_on <= ? group by 1", [as_of]
         ).fetchall()
         season = season_factors(pd.Series(dict(daily)), [*windows.origins, as_of], horizon_days)
-        share = max(1, -(-content.customers * len(windows.origins) // max_rows))
-        sampled = orders
-        if share > 1:
-            sampled = f"(select * from {orders} where hash(customer_id) % {share} = 0)"
-        frame = read_features(
-            connection, windows.origins, horizon_days, sampled, labels=True
-        ).to_pandas()
         frame["as_of"] = pd.to_datetime(frame["as_of"]).dt.date
         model = train(frame, windows, season, seed, threads)
         report_rows = rows_of(frame, windows.report)

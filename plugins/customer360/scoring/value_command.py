@@ -6,27 +6,15 @@ from pathlib import Path
 
 import click
 
-from customer360.scoring.mapping import TransactionMapping, load_mapping, read_table, write_scores
+from customer360.scoring.mapping import write_scores
+from customer360.scoring.options import AS_OF, horizon_option, score_command
 from customer360.scoring.output import report, write_card
-from customer360.scoring.transactions import check_as_of, load_orders
+from customer360.scoring.transactions import orders_of
 from customer360.scoring.value import fit_value, score_value
-from customer360.settings import load_settings
-from customer360.warehouse import connect
 from models.value.card import value_card
 
 
-@click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.option(
-    "--mapping", "mapping_path", required=True, type=click.Path(path_type=Path), help="YAML file."
-)
-@click.option(
-    "--as-of", required=True, type=click.DateTime(["%Y-%m-%d"]), help="Last day that is known."
-)
-@click.option("--horizon-days", default=91, show_default=True, type=click.IntRange(1, 730))
-@click.option("--seed", default=42, show_default=True, type=click.IntRange(0))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV or Parquet.")
-@click.option("--json", "as_json", is_flag=True, help="Print figures as one JSON object.")
+@score_command("value", AS_OF, horizon_option(91))
 def value(
     source: Path,
     mapping_path: Path,
@@ -52,10 +40,7 @@ def value(
     """
     began = time.monotonic()
     day: date = as_of.date()
-    table = read_table(source, load_mapping(mapping_path, TransactionMapping))
-    with connect(load_settings()) as connection:
-        load_orders(connection, table.frame)
-        notes = [*table.notes, *check_as_of(connection, day)]
+    with orders_of(source, mapping_path, day) as (connection, notes):
         fitted = fit_value(connection, day, horizon_days, seed=seed)
         scores = score_value(connection, fitted)
     if fitted.why:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from customer360.declarations import check_day, declared_sources
 from customer360.exceptions import ConfigError, Customer360Error
 from customer360.settings import load_settings
 from customer360_airflow.local.client import Client
@@ -67,6 +68,8 @@ def up() -> None:
             try:
                 running, client = _started(instance, "up", [8080, 0])
                 client.unpause()
+                if cut_off := instance.taken_up():
+                    say(f"going on with what was cut off: {', '.join(cut_off)}")
             except BaseException:
                 instance.stop()
                 raise
@@ -111,8 +114,8 @@ def _drive(days: list[dt.date]) -> None:
 
     settings = load_settings()
     for day in days:
-        pipeline.check_day(settings, day)
-    sources = [source.name for source in pipeline.declared_sources(settings)]
+        check_day(settings, day)
+    sources = [source.name for source in declared_sources(settings)]
     instance = Instance.of(settings)
     begun = time.monotonic()
     with instance.kept_to_one():
@@ -178,9 +181,7 @@ def _day(text: str) -> dt.date:
 
 def _newest_day() -> dt.date:
     """The last as-of day of data that have ended, else the company's yesterday."""
-    from customer360 import pipeline
-
-    sources = pipeline.declared_sources(load_settings())
+    sources = declared_sources(load_settings())
     ends = [source.end for source in sources if source.end is not None]
     if len(ends) == len(sources):
         return max(ends)

@@ -16,13 +16,14 @@ import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 from customer360.exceptions import BusyError, Customer360Error
+from customer360.processes import is_alive, wait_until_ended
 from customer360.settings import PROJECT, Settings
 
 Mode = Literal["run", "up"]
@@ -32,6 +33,9 @@ MARKER = "CUSTOMER360_LOCAL_AIRFLOW"
 
 Not enough to find them: a process that sets its title may overwrite what others see of this.
 """
+
+TAKEN_UP_FILE = "taken_up.json"
+"""In an instance's home: runs that were cut off and that this start goes on with."""
 
 STOP_SECONDS = 20
 KILL_SECONDS = 3
@@ -138,6 +142,14 @@ class Instance:
         """Password of ``admin``."""
         return str(json.loads(self.passwords_path.read_text())["admin"])
 
+    def taken_up(self) -> list[str]:
+        """Runs that were cut off when Airflow last ended, such as ``ingest_till of 2017-12-31``.
+
+        A started instance goes on with them by itself.
+        """
+        runs = json.loads((self.home / TAKEN_UP_FILE).read_text())
+        return [f"{dag_id} of {key}" for dag_id, key in runs]
+
     # configuration --------------------------------------------------------------------------
 
     def environment(self, mode: Mode, port: int, task_port: int) -> dict[str, str]:
@@ -206,12 +218,12 @@ class Instance:
         with contextlib.suppress(psutil.NoSuchProcess):
             if last:
                 process = psutil.Process(last.pid)
-                if process.create_time() == last.created and process.status() != "zombie":
+                if process.create_time() == last.created and is_alive(process):
                     return last
         return None
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of the instance that was last started here, its tasks among them.
+        """Every living process of the instance last started here, its tasks among them.
 
         All of them are in the session of the first one, or carry its marker. A session's number
         may be somebody else's by now: so they must work in our folder and be younger than it.
@@ -226,7 +238,7 @@ class Instance:
                     and process.create_time() >= last.created
                     and process.cwd() == str(PROJECT)
                 )
-                if ours and process.pid != os.getpid():
+                if ours and process.pid != os.getpid() and is_alive(process):
                     found.append(process)
         return found
 
@@ -276,23 +288,30 @@ class Instance:
     def stop(self) -> int:
         """Stop the instance; returns how many processes had to be ended."""
         running = self.running()
-        before = len(self.processes())
+        members = self.processes()
         if running:
-            _signal(psutil.Process(running.pid), signal.SIGTERM)
-            with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
-                psutil.Process(running.pid).wait(STOP_SECONDS)
-        self.end_processes()
+            first = [process for process in members if process.pid == running.pid]
+            for process in first:
+                _signal(process, signal.SIGTERM)
+            wait_until_ended(first, STOP_SECONDS)
+        self.end_processes(members)
         self.state_path.unlink(missing_ok=True)
-        return before
+        return len(members)
 
-    def end_processes(self) -> None:
-        """End what a killed instance left behind."""
+    def end_processes(self, members: Iterable[psutil.Process] = ()) -> None:
+        """End ``members`` and whatever else a killed instance left behind; returns when all have.
+
+        A process that is ending has no environment and no folder by which it could be found, and
+        yet may hold files and ports: so all that were ever found are waited for.
+        """
         deadline = time.monotonic() + KILL_SECONDS
-        while left := self.processes():
+        found = set(members)
+        while left := {process for process in found.union(self.processes()) if is_alive(process)}:
+            found |= left
             late = time.monotonic() > deadline
             for process in left:
                 _signal(process, signal.SIGKILL if late else signal.SIGTERM)
-            psutil.wait_procs(left, timeout=2)
+            wait_until_ended(left, 2)
 
 
 def _signal(process: psutil.Process, number: int) -> None:

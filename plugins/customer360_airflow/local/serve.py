@@ -11,6 +11,7 @@ import datetime as dt
 import gc
 import importlib
 import importlib.metadata
+import json
 import logging
 import os
 import select
@@ -19,8 +20,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+from customer360.processes import is_alive, wait_until_ended
+from customer360_airflow.local.instance import TAKEN_UP_FILE
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger("customer360.local")
 
@@ -96,14 +104,10 @@ def _end() -> None:
     deadline = time.monotonic() + GRACE_SECONDS
     while members := _session_members():
         number = signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM
-        for pid in members:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        pause = time.monotonic() + 2
-        while _session_members() and time.monotonic() < pause:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(-1, os.WNOHANG)
-            time.sleep(0.05)
+        for process in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        wait_until_ended(members, 2)
 
 
 def _wait_for(name: str, home: Path, work: Callable[[], None]) -> None:
@@ -115,12 +119,14 @@ def _wait_for(name: str, home: Path, work: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-def _session_members() -> list[int]:
+def _session_members() -> list[psutil.Process]:
+    """Living processes of our session, without ourselves."""
     members = []
-    for pid in psutil.pids():
+    for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(pid) == os.getsid(0) and pid != os.getpid():
-                members.append(pid)
+            ours = os.getsid(process.pid) == os.getsid(0) and process.pid != os.getpid()
+            if ours and is_alive(process):
+                members.append(process)
     return members
 
 
@@ -190,17 +196,48 @@ def _migrate() -> None:
 
 
 def _tidy() -> None:
-    """Make the pools, and close what a killed instance left open."""
+    """Make the pools, and close or take up what a killed instance left open."""
     from airflow.utils.session import create_session
 
     from customer360_airflow.deploy import ensure_pools
 
     ensure_pools()
     with create_session() as session:
-        _close_dead(session, runs=sys.argv[1] == "run")
+        closes = sys.argv[1] == "run"
+        taken_up = [] if closes else _unfinished(session)
+        _close_dead(session, runs=closes)
+    (Path(os.environ["AIRFLOW_HOME"]) / TAKEN_UP_FILE).write_text(json.dumps(taken_up))
+    _record_taken_up(taken_up)
 
 
-def _close_dead(session: object, *, runs: bool) -> None:
+def _unfinished(session: "Session") -> list[tuple[str, str]]:
+    """DAG id and day of each run that was cut off and that the scheduler is about to go on with."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import select
+
+    query = (
+        select(DagRun.dag_id, DagRun.partition_key)
+        .where(DagRun.state.in_([DagRunState.RUNNING, DagRunState.QUEUED]))
+        .order_by(DagRun.id)
+    )
+    return [(dag_id, key) for dag_id, key in session.execute(query) if key]
+
+
+def _record_taken_up(unfinished: list[tuple[str, str]]) -> None:
+    """Have ``customer360 status`` tell it too."""
+    if not unfinished:
+        return
+    from customer360 import pipeline
+    from customer360.settings import load_settings
+
+    for key in dict.fromkeys(key for _, key in unfinished):
+        with contextlib.suppress(ValueError):  # a key that somebody made up is no day
+            day = dt.date.fromisoformat(key)
+            pipeline.take_up(load_settings(), day, [dag for dag, its in unfinished if its == key])
+
+
+def _close_dead(session: "Session", *, runs: bool) -> None:
     """Mark jobs of dead processes as failed, so that the scheduler takes their tasks back.
 
     With ``runs`` (``make run`` is one person's one run) unfinished DAG runs are closed as well:
@@ -211,9 +248,7 @@ def _close_dead(session: object, *, runs: bool) -> None:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.state import DagRunState, State, TaskInstanceState
     from sqlalchemy import update
-    from sqlalchemy.orm import Session
 
-    assert isinstance(session, Session)
     now = dt.datetime.now(dt.UTC)
     session.execute(
         update(Job)

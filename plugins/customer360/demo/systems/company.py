@@ -53,6 +53,7 @@ from customer360.demo.systems.world import (
     quote,
 )
 from customer360.exceptions import DemoError
+from customer360.processes import wait_until_ended
 from customer360.settings import load_settings
 
 Report = Callable[[str], None]
@@ -421,7 +422,7 @@ def start_web(layout: Layout, port: int) -> None:
     layout.run.mkdir(exist_ok=True)
     log_path = layout.run / "http.log"
     with log_path.open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603, our own interpreter and module
             [sys.executable, "-m", SERVER_MODULE, str(layout.root), str(port)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -432,6 +433,7 @@ def start_web(layout: Layout, port: int) -> None:
     while not answers(layout, port):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
+            process.wait()
             end = log_path.read_text(errors="replace")[-500:]
             raise DemoError(f"the web server does not start on port {port}: {end}")
         time.sleep(0.05)
@@ -443,9 +445,10 @@ def stop_web(layout: Layout) -> None:
     for process in running:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    for process in psutil.wait_procs(running, timeout=5)[1]:
+    for process in wait_until_ended(running, 5):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    wait_until_ended(running, 5)
 
 
 def answers(layout: Layout, port: int) -> bool:

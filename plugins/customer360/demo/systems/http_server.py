@@ -183,7 +183,7 @@ class FaultyApp:
 def cut(receive: Receive, *, reset: bool) -> None:
     """Close the connection under the answer; with ``reset``, without a farewell (TCP RST)."""
     # ASGI has no word for this: uvicorn's ``receive`` belongs to the object with the transport.
-    transport = receive.__self__.transport  # type: ignore[attr-defined]
+    transport = receive.__self__.transport  # type: ignore[attr-defined]  # a bound method
     if reset:
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)

@@ -42,6 +42,7 @@ from customer360.demo.systems.world import (
     retyping,
 )
 from customer360.exceptions import DemoError
+from customer360.processes import is_alive, wait_until_ended
 
 OWNER = "postgres"
 SYSTEM_USER = "pgserver"
@@ -180,15 +181,12 @@ class EmbeddedServer(Server):
         """End the server with its children; clean up the socket."""
         process = self._process()
         if process is not None:
+            processes = [process, *process.children(recursive=True)]
             process.send_signal(2)  # SIGINT: "fast" shutdown, does not wait for clients
-            try:
-                process.wait(20)
-            except psutil.TimeoutExpired:
-                children = process.children(recursive=True)
-                for each in (process, *children):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        each.kill()
-                psutil.wait_procs([process, *children], timeout=10)
+            for each in wait_until_ended(processes, 20):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+            wait_until_ended(processes, 10)
         folder = self.socket_folder
         if folder.parent != self.layout.postgres:
             remove_tree(folder)
@@ -207,7 +205,7 @@ class EmbeddedServer(Server):
         try:
             pid = int((self._data / "postmaster.pid").read_text().split()[0])
             process = psutil.Process(pid)
-            ours = str(self._data) in process.cmdline() and process.status() != "zombie"
+            ours = is_alive(process) and str(self._data) in process.cmdline()
         except (OSError, ValueError, IndexError, psutil.Error):
             return None
         return process if ours else None
@@ -224,7 +222,7 @@ class EmbeddedServer(Server):
                 if process.cwd() == str(self._data) and process.name().startswith("postgres"):
                     process.kill()
                     children.append(process)
-        psutil.wait_procs(children, timeout=10)
+        wait_until_ended(children, 10)
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         for left in self.socket_folder.glob(".s.PGSQL.*"):
             left.unlink()
@@ -240,7 +238,7 @@ class EmbeddedServer(Server):
         self._own(password)
         self._open_way(self._bin)
         self._open_way(self._data)
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603, a program of the wheel
             [
                 str(self._bin / "initdb"), "--pgdata", str(self._data), "--username", OWNER,
                 "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8",
@@ -273,7 +271,7 @@ class EmbeddedServer(Server):
             command += ["-c", f"{name}={value}"]
         self.layout.run.mkdir(exist_ok=True)
         with (self.layout.run / "postgres.log").open("ab") as log:
-            self._started = subprocess.Popen(  # noqa: S603
+            self._started = subprocess.Popen(  # noqa: S603, a program of the wheel
                 command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, **self._identity,
             )  # fmt: skip
@@ -305,7 +303,7 @@ class EmbeddedServer(Server):
             mode = stat.S_IMODE(folder.stat().st_mode)
             if not mode & stat.S_IXOTH and folder != self.layout.postgres:
                 folder.chmod(mode | stat.S_IXOTH)
-                print(  # noqa: T201
+                print(  # noqa: T201, a person has to know at once
                     f"PostgreSQL does not run as root: others may now pass through {folder}",
                     file=sys.stderr,
                 )
@@ -372,8 +370,8 @@ def unprivileged_user() -> pwd.struct_passwd:
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(SYSTEM_USER)
     try:
-        subprocess.run(  # noqa: S603
-            ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER],  # noqa: S607
+        subprocess.run(  # noqa: S603, constants only
+            ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER],  # noqa: S607, root's own PATH
             check=True,
             capture_output=True,
         )
@@ -392,7 +390,7 @@ def open_server(layout: Layout, url: str | None) -> EmbeddedServer | RemoteServe
 
 def statement(text: str) -> sql.SQL:
     """SQL built from quoted identifiers of the world's own catalogue."""
-    literal_text = cast("LiteralString", text)  # type: ignore[redundant-cast]
+    literal_text = cast("LiteralString", text)  # type: ignore[redundant-cast]  # to mypy any str is one
     return sql.SQL(literal_text)
 
 
