@@ -26,6 +26,8 @@ from customer360.sources.relation import Reading, Relation, Session, TakenFile
 from customer360.warehouse import connect, first_line, is_disk_full, literal, quote
 
 MANIFEST_VERSION = 2
+REFUSED = "REFUSED"
+"""Marks a batch that its gate has refused; an empty file in its folder."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Batch:
     """The manifest of a batch.
 
     Attributes:
-        mode: ``window`` (rows by cursor) or ``full`` (the whole table as of that day).
+        mode: ``window`` (rows by cursor), ``files`` (of files that are each taken once) or
+            ``full`` (the whole table as of that day).
         cursor_from, cursor_to: the window in naive UTC, [from, to); None where open.
         rows, rejects: how many rows came in, how many lines were not rows.
         content: hash of the rows, whatever their order; equal content is landed once.
@@ -160,6 +163,11 @@ def _extract_table(
         check_schema(name, contract, known, config.policies.drift)
     with connect(settings) as connection:
         relation = session.relation(connection, reading)
+        again = [batch for batch in same_or_earlier if batch.cursor_to == end.isoformat()]
+        standing = _standing(settings, again, relation)
+        if standing is not None:
+            shutil.rmtree(workspace, ignore_errors=True)
+            return standing, False
         notes = check_schema(name, contract, relation.columns, config.policies.drift)
         where = "true"
         if not relation.is_windowed:
@@ -171,6 +179,12 @@ def _extract_table(
         aside = parent / f".landing-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         aside.mkdir()
         rows, rejects, content = _write(connection, name, relation, where, aside)
+        taken = sum(file.rows for file in relation.files)
+        if relation.files and taken != rows + rejects:
+            raise SourceError(
+                f"{name}: control total: the files hold {taken} rows, {rows + rejects} were "
+                "landed. This is a fault of customer360."
+            )
         shutil.rmtree(workspace, ignore_errors=True)
         same = _same_content(same_or_earlier, contract, content, as_of)
         if same is not None:
@@ -182,7 +196,7 @@ def _extract_table(
             table=table,
             as_of=as_of.isoformat(),
             batch=f"{number:04d}-{content[:12]}",
-            mode="window" if contract.cursor else "full",
+            mode=_mode(contract),
             cursor_from=start.isoformat() if start else None,
             cursor_to=end.isoformat(),
             rows=rows,
@@ -202,6 +216,12 @@ def _extract_table(
         return batch, True
 
 
+def _mode(contract: Table) -> str:
+    if contract.each_file == "once":
+        return "files"
+    return "window" if contract.cursor else "full"
+
+
 HOURLY_LOOK_BACK = dt.timedelta(hours=2)
 """Rows that come later than this are the nightly run's, which looks back by days."""
 
@@ -214,6 +234,22 @@ def _window_start(contract: Table, before: list[Batch], lane: str) -> dt.datetim
     if lane == "hourly":
         look_back = min(look_back, HOURLY_LOOK_BACK)
     return max(dt.datetime.fromisoformat(batch.cursor_to) for batch in before) - look_back
+
+
+def _standing(settings: Settings, again: list[Batch], relation: Relation) -> Batch | None:
+    """The batch of this very reading, if it took a file that is no longer there.
+
+    Nothing can replace it; what came since belongs to the next reading. A batch that its gate
+    refused can be replaced.
+
+    Args:
+        again: batches that this reading made before.
+    """
+    if not again or (again[-1].folder(settings) / REFUSED).exists():
+        return None
+    there = {file.sha256 for file in relation.files}
+    is_whole = all(file.sha256 in there for file in again[-1].files)
+    return None if is_whole else again[-1]
 
 
 def _is_sweep_due(contract: Table, earlier: list[Batch], as_of: dt.date) -> bool:
@@ -292,9 +328,10 @@ def _same_content(
 ) -> Batch | None:
     """The batch that already holds this content, if the table's state needs no new one.
 
-    A window is compared with batches of the same day, a full table with the last one before.
+    A window, or what new files hold, is compared with batches of the same day; a full table with
+    the last one before.
     """
-    if contract.cursor:
+    if contract.cursor or contract.each_file == "once":
         same_day = [batch for batch in earlier if batch.day == as_of]
         return next((batch for batch in same_day if batch.content == content), None)
     return earlier[-1] if earlier and earlier[-1].content == content else None
