@@ -14,7 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
     "export": ("customer360.activation.commands:export", "What was exported, and who holds it."),
     "status": ("customer360.status_commands:status", "What came of the last run."),
-    "quarantine": ("customer360.status_commands:quarantine", "Rows that broke their contract."),
+    "quarantine": ("customer360.quarantine_commands:quarantine", "Rows that broke their contract."),
     "dbt": ("customer360.status_commands:dbt", "Run dbt by hand with this company's settings."),
     "identity": ("customer360.identity.commands:identity", "Who is who: resolve and evaluate."),
     "snapshot": ("customer360.snapshot_commands:snapshot", "What is published; taking it back."),

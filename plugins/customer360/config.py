@@ -392,10 +392,19 @@ class Gates(Strict):
 
 
 class Drift(Strict):
-    """What to do when a source's columns differ from its contract."""
+    """What to do when a source's columns differ from its contract.
+
+    Attributes:
+        added: ``accept`` keeps a new column in landing until it is declared.
+        missing: ``quarantine`` reads a column that is gone as empty, and rows that require it are
+            set aside; a key or cursor that is gone always stops.
+        renamed: one column gone and one new of a type that fits: ``accept`` reads the new one.
+        retyped: ``quarantine`` casts row by row and sets aside what does not cast.
+    """
 
     added: Literal["accept", "stop"] = "accept"
-    missing: Literal["stop"] = "stop"
+    missing: Literal["quarantine", "stop"] = "stop"
+    renamed: Literal["accept", "stop"] = "stop"
     retyped: Literal["quarantine", "stop"] = "quarantine"
 
 

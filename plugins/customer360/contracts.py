@@ -4,7 +4,7 @@ What belongs here: turning ``config.Table`` into checks. What does not: reading 
 what passed and what did not (``customer360.raw``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from customer360.config import Column, CompanySources, Drift, Table
 from customer360.exceptions import SchemaDriftError
@@ -38,35 +38,66 @@ def sql_type(column: Column) -> str:
     return SQL_TYPES.get(column.type, column.type)
 
 
-def check_schema(name: str, contract: Table, found: dict[str, str], policy: Drift) -> list[str]:
+@dataclass(frozen=True)
+class Verdict:
+    """How a source's columns differ from the contract, as far as policy accepts that.
+
+    Attributes:
+        notes: every accepted difference in words.
+        renamed: declared name -> name under which the source has it now.
+        absent: declared columns that are gone and are read as empty.
+    """
+
+    notes: tuple[str, ...] = ()
+    renamed: dict[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+
+
+def check_schema(name: str, contract: Table, found: dict[str, str], policy: Drift) -> Verdict:
     """Compare a source's columns with its contract before anything is read.
 
-    Returns:
-        Differences that policy accepts, in words.
-
     Raises:
-        SchemaDriftError: differences that it does not accept.
+        SchemaDriftError: differences that policy does not accept; names each of them.
     """
     problems: list[str] = []
     notes: list[str] = []
     added = [column for column in found if column not in contract.columns]
     missing = [column for column in contract.columns if column not in found]
+    renamed = _renamed(contract, found, missing, added)
+    for column, new in renamed.items():
+        missing.remove(column)
+        added.remove(new)
+        text = f"column {column} is now called {new}"
+        (notes if policy.renamed == "accept" else problems).append(text)
     if missing:
-        renamed = f" (new there: {', '.join(added)}; renamed?)" if added else ""
-        problems.append(f"column {', '.join(missing)} is gone{renamed}")
-    if added and not missing:
+        text = f"column {', '.join(missing)} is gone"
+        indispensable = {*contract.key, contract.cursor.column if contract.cursor else ""}
+        stops = policy.missing == "stop" or indispensable & set(missing)
+        (problems if stops else notes).append(text)
+    if added:
         text = f"column {', '.join(added)} is new"
         (problems if policy.added == "stop" else notes).append(text)
     for column, declared in contract.columns.items():
-        if column in found and not _fits(declared, found[column]):
-            text = f"column {column} is {found[column]} where the contract says {declared.type}"
+        kind = found.get(renamed.get(column, column))
+        if kind is not None and not _fits(declared, kind):
+            text = f"column {column} is {kind} where the contract says {declared.type}"
             (problems if policy.retyped == "stop" else notes).append(text)
     if problems:
         raise SchemaDriftError(
-            f"{name}: the source has changed: {'; '.join(problems)}. Correct the source, or its "
-            "columns in sources.yml (and `drift` in policies.yml says what is accepted)."
+            f"{name}: the source has changed: {'; '.join([*problems, *notes])}. Correct the "
+            "source, or its columns in sources.yml (and `drift` in policies.yml says what is "
+            "accepted)."
         )
-    return notes
+    return Verdict(tuple(notes), renamed, tuple(missing))
+
+
+def _renamed(
+    contract: Table, found: dict[str, str], missing: list[str], added: list[str]
+) -> dict[str, str]:
+    """One column that went and one that came, if the new one could be the old one."""
+    if len(missing) == len(added) == 1 and _fits(contract.columns[missing[0]], found[added[0]]):
+        return {missing[0]: added[0]}
+    return {}
 
 
 def _fits(declared: Column, found: str) -> bool:

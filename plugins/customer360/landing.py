@@ -11,14 +11,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from customer360.config import Config, Table
-from customer360.contracts import check_schema
+from customer360.contracts import Verdict, check_schema
 from customer360.exceptions import SourceError
 from customer360.settings import Settings
 from customer360.sources import open_session
@@ -45,6 +45,7 @@ class Batch:
         notes: accepted differences from the contract.
         files: what was taken, for files that are each taken once.
         is_sweep: whether ``keys.parquet`` lists every key that was there.
+        supersedes: the batch of the same reading whose rows this one has corrected.
         lane: ``nightly``, or ``hourly`` for a part of a day that had not ended.
     """
 
@@ -64,6 +65,7 @@ class Batch:
     notes: list[str] = field(default_factory=list)
     files: list[TakenFile] = field(default_factory=list)
     is_sweep: bool = False
+    supersedes: str | None = None
     lane: str = "nightly"
     version: int = MANIFEST_VERSION
 
@@ -168,16 +170,12 @@ def _extract_table(
         if standing is not None:
             shutil.rmtree(workspace, ignore_errors=True)
             return standing, False
-        notes = check_schema(name, contract, relation.columns, config.policies.drift)
+        verdict = check_schema(name, contract, relation.columns, config.policies.drift)
+        relation = _as_declared(relation, verdict)
         where = "true"
         if not relation.is_windowed:
             where = _window_condition(contract, relation, config, start, end)
-        parent = settings.landing_dir / source / table / as_of.isoformat()
-        parent.mkdir(parents=True, exist_ok=True)
-        for leftover in parent.glob(".landing-*"):
-            shutil.rmtree(leftover)
-        aside = parent / f".landing-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-        aside.mkdir()
+        aside = _aside(settings, source, table, as_of.isoformat())
         rows, rejects, content = _write(connection, name, relation, where, aside)
         taken = sum(file.rows for file in relation.files)
         if relation.files and taken != rows + rejects:
@@ -202,18 +200,86 @@ def _extract_table(
             rows=rows,
             rejects=rejects,
             content=content,
-            sha256={file.name: _sha256(file) for file in sorted(aside.iterdir())},
+            sha256=_hashes(aside),
             columns=relation.columns,
-            landed_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            notes=notes,
+            landed_at=_now(),
+            notes=list(verdict.notes),
             files=relation.files,
             is_sweep=relation.keys_sql is not None,
             lane=lane,
         )
-        manifest = json.dumps(asdict(batch), indent=1, ensure_ascii=False)
-        (aside / "manifest.json").write_text(manifest, encoding="utf-8")
-        aside.rename(batch.folder(settings))
+        _appear(settings, aside, batch)
         return batch, True
+
+
+def supersede(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, batch: Batch, relation: Relation
+) -> Batch:
+    """Land ``relation`` in the place of ``batch``: the same reading, with corrected rows."""
+    aside = _aside(settings, batch.source, batch.table, batch.as_of)
+    name = f"{batch.source}.{batch.table}"
+    try:
+        rows, rejects, content = _write(connection, name, relation, "true", aside)
+    except SourceError:
+        shutil.rmtree(aside)
+        raise
+    same_day = [
+        other
+        for other in batches(settings, batch.source, batch.table)
+        if other.as_of == batch.as_of
+    ]
+    corrected = replace(
+        batch,
+        batch=f"{len(same_day) + 1:04d}-{content[:12]}",
+        rows=rows,
+        rejects=rejects,
+        content=content,
+        sha256=_hashes(aside),
+        landed_at=_now(),
+        supersedes=batch.batch,
+    )
+    _appear(settings, aside, corrected)
+    return corrected
+
+
+def _aside(settings: Settings, source: str, table: str, as_of: str) -> Path:
+    """A fresh folder in which a batch is written before it appears."""
+    parent = settings.landing_dir / source / table / as_of
+    parent.mkdir(parents=True, exist_ok=True)
+    for leftover in parent.glob(".landing-*"):
+        shutil.rmtree(leftover)
+    aside = parent / f".landing-{hashlib.sha256(f'{source}.{table}'.encode()).hexdigest()[:8]}"
+    aside.mkdir()
+    return aside
+
+
+def _appear(settings: Settings, aside: Path, batch: Batch) -> None:
+    """Let a batch be there, by one rename."""
+    manifest = json.dumps(asdict(batch), indent=1, ensure_ascii=False)
+    (aside / "manifest.json").write_text(manifest, encoding="utf-8")
+    aside.rename(batch.folder(settings))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _as_declared(relation: Relation, verdict: Verdict) -> Relation:
+    """The relation under the contract's names, with empty columns for those that are gone."""
+    if not verdict.renamed and not verdict.absent:
+        return relation
+    names = {new: old for old, new in verdict.renamed.items()}
+    columns = {names.get(column, column): kind for column, kind in relation.columns.items()}
+    columns |= dict.fromkeys(verdict.absent, "VARCHAR")
+    renames = [f"{quote(new)} as {quote(old)}" for old, new in verdict.renamed.items()]
+    renamed = f"* rename ({', '.join(renames)})" if renames else "*"
+    empty = "".join(f", null::varchar as {quote(column)}" for column in verdict.absent)
+    sql = f"select {renamed}{empty} from ({relation.sql})"
+    return replace(relation, sql=sql, columns=columns)
 
 
 def _mode(contract: Table) -> str:

@@ -204,6 +204,8 @@ class _Loader:
 
     def load(self, landed: list[Batch]) -> None:
         """Load what is missing; rebuild the table where loading in order is not possible."""
+        superseded = {(batch.as_of, batch.supersedes) for batch in landed}
+        landed = [batch for batch in landed if (batch.as_of, batch.batch) not in superseded]
         last = {batch.as_of: batch for batch in landed}
         landed = [
             batch
@@ -212,16 +214,23 @@ class _Loader:
             or not _refused_mark(self.settings, self.source, self.name, _id(batch)).exists()
         ]
         if not self.table.cursor:
-            # The last batch of a day is that day's state.
-            landed = list(last.values())
+            # The last batch of a day is that day's state; hours bring files of their own.
+            landed = [
+                batch for batch in landed if batch is last[batch.as_of] or batch.lane == "hourly"
+            ]
         known = self._known()
         if known is None:
             self._rebuild(landed)
             return
+        if any(tuple(batch.split("/")) in superseded for batch in known):
+            self._rebuild(landed)
+            return
         pending = [batch for batch in landed if _id(batch) not in known]
         if not self.table.cursor and pending:
-            newest = max((known[batch][0] for batch in known), default="")
-            if pending[0].as_of <= newest:
+            newest = max(known, default="")
+            is_behind = _id(pending[0]) < newest
+            replaces = not self._is_taken_once and pending[0].as_of == newest.partition("/")[0]
+            if is_behind or replaces:
                 self._rebuild(landed)
                 return
         for batch in pending:
@@ -233,7 +242,7 @@ class _Loader:
             [self.source, self.name] * 2,
         )
 
-    def _known(self) -> dict[str, tuple[str]] | None:
+    def _known(self) -> set[str] | None:
         """Batches that raw holds, or None where the table is not there under this contract."""
         held = self.connection.execute(
             "select contract from meta.tables where source = ? and table_name = ?",
@@ -242,10 +251,10 @@ class _Loader:
         if held != [(self.contract,)]:
             return None
         rows = self.connection.execute(
-            "select batch, as_of::varchar from meta.batches where source = ? and table_name = ?",
+            "select batch from meta.batches where source = ? and table_name = ?",
             [self.source, self.name],
         ).fetchall()
-        return {batch: (as_of,) for batch, as_of in rows}
+        return {batch for (batch,) in rows}
 
     def _rebuild(self, landed: list[Batch]) -> None:
         """Make the table again from landing, in one transaction."""
@@ -489,7 +498,8 @@ class _Loader:
         self.connection.execute(
             f"insert into {self.relation} "
             f"select {columns}, {tail}, true, _row_hash, {literal(_id(batch))} from held "
-            f"where not _is_deleted and not exists (select 1 from typed where _is_ok and {same})"
+            # A row that was refused is there all the same: its last good state stands.
+            f"where not _is_deleted and not exists (select 1 from typed where {same})"
         )
         self.connection.execute("drop table held")
         return added

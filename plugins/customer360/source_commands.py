@@ -266,7 +266,7 @@ def _check_table(
             ]
             for row in rows
         ]
-        found["notes"] = check_schema(full_name, contract, relation.columns, drift)
+        found["notes"] = check_schema(full_name, contract, relation.columns, drift).notes
     if not rows and not contract.may_be_empty:
         raise SourceError(f"{full_name}: it holds no row (may_be_empty: true allows that)")
 

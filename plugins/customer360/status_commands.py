@@ -1,4 +1,4 @@
-"""``customer360 status``, ``quarantine`` and ``dbt``: what came of a run, and looking into it."""
+"""``customer360 status`` and ``dbt``: what came of a run, and looking into it."""
 
 import json
 
@@ -19,80 +19,6 @@ def status(as_json: bool) -> None:
 
     found = pipeline.status(load_settings())
     click.echo(json.dumps(found, indent=1) if as_json else pipeline.format_summary(found))
-
-
-@click.group()
-def quarantine() -> None:
-    """Source rows that broke their contract."""
-
-
-@quarantine.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def list_(as_json: bool) -> None:
-    """How many rows each rule has set aside.
-
-    Example: customer360 quarantine list
-    """
-    groups = _read(
-        "select source, table_name, as_of::varchar as as_of, batch, rule, column_name, "
-        "any_value(reason) as reason, "
-        "min(file) as first_file, count(*) as rows from meta.quarantine "
-        "group by all order by all"
-    )
-    if as_json:
-        click.echo(json.dumps({"groups": groups}))
-        return
-    if not groups:
-        click.echo("nothing is in quarantine")
-    for group in groups:
-        click.echo(
-            f"{group['source']}.{group['table_name']} {group['batch']}: {group['rows']} rows: "
-            f"{group['reason']}{_in_file(group['first_file'])}"
-        )
-
-
-@quarantine.command()
-@click.argument("source")
-@click.argument("table")
-@click.option("--limit", default=20, show_default=True, help="How many rows.")
-@click.option("--rows/--no-rows", default=False, help="Show the rows too: they hold personal data.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def show(source: str, table: str, limit: int, rows: bool, as_json: bool) -> None:
-    """Rows of one table that were set aside, by position in their file.
-
-    Example: customer360 quarantine show till transactions
-    """
-    columns = "batch, file, position, rule, column_name, reason" + (", row_json" if rows else "")
-    found = _read(
-        f"select {columns} from meta.quarantine where source = ? and table_name = ? "
-        "order by batch, file, position limit ?",
-        [source, table, limit],
-    )
-    if as_json:
-        click.echo(json.dumps({"rows": found}, ensure_ascii=False))
-        return
-    for row in found:
-        text = f"  {row['row_json']}" if rows else ""
-        place = f"row {row['position']}{_in_file(row['file'])}"
-        click.echo(f"{row['batch']} {place}: {row['reason']}{text}")
-    if not found:
-        click.echo(f"no row of {source}.{table} is in quarantine")
-
-
-def _in_file(file: object) -> str:
-    return f" ({file})" if file else ""
-
-
-def _read(query: str, parameters: list[object] | None = None) -> list[dict[str, object]]:
-    from customer360.warehouse import connect
-
-    settings = load_settings()
-    if not settings.raw_path.exists():
-        raise Customer360Error(f"company {settings.company} has loaded nothing yet: make run")
-    with connect(settings, settings.raw_path, read_only=True) as connection:
-        cursor = connection.execute(query, parameters or [])
-        names = [column[0] for column in cursor.description or []]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

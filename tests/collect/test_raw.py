@@ -73,7 +73,7 @@ def test_a_renamed_column_is_named_as_such(company):
     rows = company.read("transactions")
     names = ["qty" if name == "quantity" else name for name in rows.column_names]
     company.put("transactions", rows.rename_columns(names))
-    with pytest.raises(SchemaDriftError, match="quantity is gone.*new there: qty; renamed"):
+    with pytest.raises(SchemaDriftError, match="column quantity is now called qty"):
         ingest(company, LAST_DAY)
 
 

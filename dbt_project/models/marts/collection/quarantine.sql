@@ -4,6 +4,7 @@ select
     table_name,
     batch,
     as_of,
+    file,
     position,
     rule,
     column_name,
