@@ -12,6 +12,7 @@ import pytest
 from customer360.activation import exports, ledger, versions
 from customer360.activation.declared import Export
 from customer360.config import ExportPolicy
+from customer360.exceptions import ExportError
 from customer360.settings import Settings
 from tests.faults.killing import kill_at, moments
 from tests.publish.company import DAY, make_settings, open_state, publish_tables
@@ -138,7 +139,10 @@ def test_what_was_never_shown_is_given_up_and_what_waits_for_its_receiver_is_not
         patch.setattr(versions, "show", fail_to_show)
         with pytest.raises(KeyboardInterrupt):
             export_run("four")
+    never_shown = ledger.entries(engine)[0]["file_hash"]
     export_run("five")
+    with pytest.raises(ExportError, match="no export segment_members has"):
+        ledger.acknowledge(engine, "segment_members", never_shown)
     said = {row["run_id"]: (row["version"], row["status"]) for row in ledger.entries(engine)}
     assert said == {
         "one": (f"{DAY}-001", "acknowledged"),

@@ -27,7 +27,11 @@ def acknowledge(engine: Engine, name: str, file_hash: str) -> None:
     with engine.begin() as connection:
         found = connection.execute(
             select(table.c.delivery_id)
-            .where(table.c.destination == name, table.c.file_hash == file_hash)
+            .where(
+                table.c.destination == name,
+                table.c.file_hash == file_hash,
+                table.c.status != "abandoned",
+            )
             .order_by(table.c.delivery_id.desc())
         ).first()
         if found is None:
