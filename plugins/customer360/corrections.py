@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from customer360 import landing
-from customer360.config import Config
+from customer360.config import Config, Table
 from customer360.contracts import rules, typed_select
 from customer360.exceptions import Customer360Error, SourceError
 from customer360.landing import Batch
@@ -136,12 +136,12 @@ def replay(
             source's own type cannot hold; nothing is landed of that batch.
     """
     name = f"{source}.{table}"
-    columns = list(config.sources.sources[source].tables[table].columns)
+    contract = config.sources.sources[source].tables[table]
     batches = {
         f"{batch.as_of}/{batch.batch}": batch for batch in landing.batches(settings, source, table)
     }
     with connect(settings) as connection:
-        _read_corrections(connection, name, columns, corrections)
+        _read_corrections(connection, name, list(contract.columns), corrections)
         for batch_id, count in connection.execute(
             "select _batch, count(*) from corrections group by _batch order by _batch"
         ).fetchall():
@@ -150,7 +150,7 @@ def replay(
                     f"{corrections.name}: landing has no batch {batch_id} of {name}. Leave _batch, "
                     "_file and _position as `quarantine show --out` wrote them."
                 )
-            yield _land_again(connection, settings, name, batches[batch_id], batch_id), count
+            yield _land_again(connection, settings, name, contract, batches[batch_id]), count
 
 
 def _read_corrections(
@@ -183,10 +183,11 @@ def _land_again(
     connection: duckdb.DuckDBPyConnection,
     settings: Settings,
     name: str,
+    contract: Table,
     batch: Batch,
-    batch_id: str,
 ) -> Batch:
     """Land the batch that supersedes ``batch``."""
+    batch_id = f"{batch.as_of}/{batch.batch}"
     files = landing.verify(settings, batch)
     rows = _with_file(connection, files["rows.parquet"])
     rejects = _with_file(connection, files["rejects.parquet"]) if "rejects.parquet" in files else ""
@@ -216,7 +217,7 @@ def _land_again(
         keys_sql=f"from read_parquet({literal(files['keys.parquet'])})" if batch.is_sweep else None,
     )
     try:
-        return landing.supersede(settings, connection, batch, relation)
+        return landing.supersede(settings, connection, contract, batch, relation)
     except SourceError:
         raise Customer360Error(
             f"{name} {batch_id}: a corrected value does not fit the type that the source gives it"

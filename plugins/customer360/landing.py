@@ -1,15 +1,19 @@
 """Landing: what came in, as it came, in immutable Parquet batches with manifests.
 
 A batch is a folder ``landing/<source>/<table>/<as_of>/<batch>/`` with ``rows.parquet``, perhaps
-``rejects.parquet`` (what is not even a row), and ``manifest.json``. It is written aside and appears
-by one rename, so a batch is there wholly or not at all. What does not belong here: judging rows
+``rejects.parquet`` (what is not even a row), ``keys.parquet`` (every key that is there, when
+deletions were looked for), and ``manifest.json``. It is written aside and appears by one rename, so
+a batch is there wholly or not at all; the batches of a source appear when all its tables have been
+read, at one moment where the system can do that. What does not belong here: judging rows
 (``customer360.contracts``) or their current state (``customer360.raw``).
 """
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +23,7 @@ import duckdb
 
 from customer360.config import Config, Table
 from customer360.contracts import Verdict, check_schema
-from customer360.exceptions import SourceError
+from customer360.exceptions import SourceError, SourceUnavailableError
 from customer360.settings import Settings
 from customer360.sources import open_session
 from customer360.sources.relation import Reading, Relation, Session, TakenFile
@@ -28,6 +32,10 @@ from customer360.warehouse import connect, first_line, is_disk_full, literal, qu
 MANIFEST_VERSION = 2
 REFUSED = "REFUSED"
 """Marks a batch that its gate has refused; an empty file in its folder."""
+
+ATTEMPTS = 3
+BACK_OFF_SECONDS = 2.0
+"""Before a source that did not answer is read again, from its start: then twice as long."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +120,36 @@ def extract_source(
     """
     if source not in config.sources.sources:
         raise SourceError(f"sources.yml has no source '{source}' for {settings.company}")
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            landed = _read_tables(settings, config, source, as_of, until)
+            break
+        except SourceUnavailableError:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
+    for batch, aside in landed:
+        if aside:
+            aside.rename(batch.folder(settings))
+        yield batch, aside is not None
+
+
+def _read_tables(
+    settings: Settings,
+    config: Config,
+    source: str,
+    as_of: dt.date,
+    until: dt.datetime | None,
+) -> list[tuple[Batch, Path | None]]:
+    """Each table's batch in one session, and where a new one lies until all are there."""
     declared = config.sources.sources[source]
     session = open_session(settings, source, declared)
-    try:
-        for name, table in declared.tables.items():
-            if until is None or table.cursor or table.each_file == "once":
-                yield _extract_table(settings, config, session, source, name, as_of, until)
-    finally:
-        session.close()
+    with contextlib.closing(session):
+        return [
+            _extract_table(settings, config, session, source, name, as_of, until)
+            for name, table in declared.tables.items()
+            if until is None or table.cursor or table.each_file == "once"
+        ]
 
 
 def _extract_table(
@@ -130,8 +160,8 @@ def _extract_table(
     table: str,
     as_of: dt.date,
     until: dt.datetime | None,
-) -> tuple[Batch, bool]:
-    """Land one table; see ``extract_source``."""
+) -> tuple[Batch, Path | None]:
+    """Read one table; see ``_read_tables``."""
     declared = config.sources.sources[source]
     contract = declared.tables[table]
     name = f"{source}.{table}"
@@ -163,20 +193,21 @@ def _extract_table(
     known = session.columns(table, contract)
     if known is not None:
         check_schema(name, contract, known, config.policies.drift)
-    with connect(settings) as connection:
+    with contextlib.ExitStack() as opened:
+        connection = session.connection or opened.enter_context(connect(settings))
         relation = session.relation(connection, reading)
         again = [batch for batch in same_or_earlier if batch.cursor_to == end.isoformat()]
         standing = _standing(settings, again, relation)
         if standing is not None:
             shutil.rmtree(workspace, ignore_errors=True)
-            return standing, False
+            return standing, None
         verdict = check_schema(name, contract, relation.columns, config.policies.drift)
         relation = _as_declared(relation, verdict)
         where = "true"
         if not relation.is_windowed:
             where = _window_condition(contract, relation, config, start, end)
         aside = _aside(settings, source, table, as_of.isoformat())
-        rows, rejects, content = _write(connection, name, relation, where, aside)
+        rows, rejects, content = _write(connection, name, contract, relation, where, aside)
         taken = sum(file.rows for file in relation.files)
         if relation.files and taken != rows + rejects:
             raise SourceError(
@@ -187,7 +218,7 @@ def _extract_table(
         same = _same_content(same_or_earlier, contract, content, as_of)
         if same is not None:
             shutil.rmtree(aside)
-            return same, False
+            return same, None
         number = sum(batch.day == as_of for batch in same_or_earlier) + 1
         batch = Batch(
             source=source,
@@ -208,18 +239,22 @@ def _extract_table(
             is_sweep=relation.keys_sql is not None,
             lane=lane,
         )
-        _appear(settings, aside, batch)
-        return batch, True
+        _write_manifest(aside, batch)
+        return batch, aside
 
 
 def supersede(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, batch: Batch, relation: Relation
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    contract: Table,
+    batch: Batch,
+    relation: Relation,
 ) -> Batch:
     """Land ``relation`` in the place of ``batch``: the same reading, with corrected rows."""
     aside = _aside(settings, batch.source, batch.table, batch.as_of)
     name = f"{batch.source}.{batch.table}"
     try:
-        rows, rejects, content = _write(connection, name, relation, "true", aside)
+        rows, rejects, content = _write(connection, name, contract, relation, "true", aside)
     except SourceError:
         shutil.rmtree(aside)
         raise
@@ -238,7 +273,8 @@ def supersede(
         landed_at=_now(),
         supersedes=batch.batch,
     )
-    _appear(settings, aside, corrected)
+    _write_manifest(aside, corrected)
+    aside.rename(corrected.folder(settings))
     return corrected
 
 
@@ -253,11 +289,9 @@ def _aside(settings: Settings, source: str, table: str, as_of: str) -> Path:
     return aside
 
 
-def _appear(settings: Settings, aside: Path, batch: Batch) -> None:
-    """Let a batch be there, by one rename."""
+def _write_manifest(aside: Path, batch: Batch) -> None:
     manifest = json.dumps(asdict(batch), indent=1, ensure_ascii=False)
     (aside / "manifest.json").write_text(manifest, encoding="utf-8")
-    aside.rename(batch.folder(settings))
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -356,17 +390,24 @@ def _window_condition(
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection, name: str, relation: Relation, where: str, aside: Path
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    contract: Table,
+    relation: Relation,
+    where: str,
+    aside: Path,
 ) -> tuple[int, int, str]:
     """Write the files; (rows, rejects, content hash)."""
-    rows_file = literal(aside / "rows.parquet")
+    rows_file, keys_file = aside / "rows.parquet", aside / "keys.parquet"
     parquet = "(format parquet, compression zstd)"
+    rejects = 0
     try:
-        connection.execute(f"copy ({relation.sql} where {where}) to {rows_file} {parquet}")
-        if relation.keys_sql:
-            keys_file = literal(aside / "keys.parquet")
-            connection.execute(f"copy ({relation.keys_sql}) to {keys_file} {parquet}")
-        rejects = 0
+        with relation.guard():
+            connection.execute(
+                f"copy ({relation.sql} where {where}) to {literal(rows_file)} {parquet}"
+            )
+            if relation.keys_sql:
+                connection.execute(f"copy ({relation.keys_sql}) to {literal(keys_file)} {parquet}")
         if relation.rejects_sql:
             rejects = connection.execute(
                 f"select count(*) from ({relation.rejects_sql})"
@@ -374,19 +415,29 @@ def _write(
         if rejects:
             rejects_file = literal(aside / "rejects.parquet")
             connection.execute(f"copy ({relation.rejects_sql}) to {rejects_file} {parquet}")
-        values = ", ".join(
-            f"coalesce({quote(column)}::varchar, chr(30))" for column in relation.columns
-        )
-        digest = f"md5_number_lower(concat_ws(chr(31), {values}))"
-        rows, content = connection.execute(
-            f"select count(*), coalesce(sum({digest}), 0) from {rows_file}"
-        ).fetchall()[0]
+        rows, content = _digest(connection, rows_file, list(relation.columns))
+        keys = _digest(connection, keys_file, list(contract.key)) if relation.keys_sql else None
     except duckdb.Error as error:
         if is_disk_full(error):
             raise
         raise SourceError(f"{name}: reading stopped: {first_line(error)}") from None
-    shape = json.dumps([relation.columns, rows, int(content), rejects])
+    shape = json.dumps([relation.columns, rows, content, rejects, keys])
     return rows, rejects, hashlib.sha256(shape.encode()).hexdigest()
+
+
+def _digest(
+    connection: duckdb.DuckDBPyConnection, file: Path, columns: list[str]
+) -> tuple[int, int]:
+    """Rows of a file, and a hash of them whatever their order.
+
+    The hash is quick and not for ever: another version of DuckDB may land a content once more,
+    which raw takes for what it is, duplicates.
+    """
+    cells = ", ".join(map(quote, columns))
+    rows, content = connection.execute(
+        f"select count(*), coalesce(sum(hash({cells})), 0) from {literal(file)}"
+    ).fetchall()[0]
+    return int(rows), int(content)
 
 
 def _same_content(
