@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from customer360.demo.commands import demo
-from customer360.demo.systems import company, postgres, read_connections
+from customer360.demo.systems import company, postgres_server, read_connections
 from customer360.demo.systems.layout import Layout, is_ours, locked, read_state
 from customer360.exceptions import BusyError, DemoError
 
@@ -75,7 +75,7 @@ def test_a_demo_removed_by_hand_takes_its_web_server_along(
 ) -> None:
     company.start(layout, size="small", port=port, report=silent)
     # PostgreSQL does the same by itself, but looks only once a minute.
-    postgres.EmbeddedServer(layout).stop()
+    postgres_server.EmbeddedServer(layout).stop()
     assert len(processes(layout)) == 1
     shutil.rmtree(layout.root)
     deadline = time.monotonic() + 60
@@ -135,7 +135,7 @@ def test_another_server_gets_marked_databases_and_keeps_its_own(
 ) -> None:
     elsewhere = Layout(cleaned.root.with_name("server"))
     elsewhere.root.mkdir()
-    server = postgres.EmbeddedServer(elsewhere)
+    server = postgres_server.EmbeddedServer(elsewhere)
     server.start()
     url = server.owner_url("postgres")
     try:
@@ -200,7 +200,7 @@ def test_the_command_line_tells_the_day_the_rows_and_the_truth(
     outcome = CliRunner().invoke(demo, ["status"])
     assert isinstance(outcome.exception, DemoError)
     assert "reset" in str(outcome.exception)
-    socket_folder = postgres.EmbeddedServer(deep).socket_folder
+    socket_folder = postgres_server.EmbeddedServer(deep).socket_folder
     run("reset")
     assert beside.exists()
     assert not deep.root.exists()
@@ -218,3 +218,47 @@ def test_a_postgres_that_was_killed_starts_again(
     os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
     state = company.start(cleaned, size="small", seed=1, port=port, report=silent)
     assert company.count_rows(cleaned, state) == before
+
+
+def test_status_says_which_server_is_dead(
+    cleaned: Layout, tiny_world: None, monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    monkeypatch.setattr("customer360.demo.commands.default_layout", lambda: cleaned)
+    state = company.start(cleaned, size="small", seed=1, port=port, report=silent)
+    company.stop_web(cleaned)
+    outcome = CliRunner().invoke(demo, ["status"], catch_exceptions=False)
+    assert "Stopped: callcentre, campaign (crm, shop, loyalty run)" in outcome.stderr
+    company.run_servers(cleaned, state)
+    postgres_server.EmbeddedServer(cleaned).stop()
+    outcome = CliRunner().invoke(demo, ["status"], catch_exceptions=False)
+    assert "Stopped: crm, shop, loyalty (callcentre, campaign run)" in outcome.stderr
+    assert "tickets" in outcome.stdout
+    assert "persons" not in outcome.stdout
+    seen = json.loads(CliRunner().invoke(demo, ["status", "--json"]).stdout)
+    assert seen["running"]["crm"] is False
+    assert seen["running"]["campaign"] is True
+    with pytest.raises(DemoError, match="PostgreSQL is stopped, where crm, shop, loyalty live"):
+        company.content_hashes(cleaned, state)
+
+
+def test_a_demo_of_another_generator_is_refused_and_can_be_reset(
+    cleaned: Layout, tiny_world: None, port: int
+) -> None:
+    state = company.start(cleaned, size="small", seed=1, port=port, report=silent)
+    company.stop(cleaned)
+    older = json.loads(cleaned.state.read_text()) | {"generator": state.generator - 1}
+    cleaned.state.write_text(json.dumps(older))
+    for command in (
+        lambda: company.start(cleaned, report=silent),
+        lambda: company.advance(cleaned, 1, silent),
+        lambda: company.whole(cleaned),
+    ):
+        with pytest.raises(DemoError, match=r"version \d+ of the generator.*reset"):
+            command()
+    # Half-made: a world that another version left is not built upon.
+    cleaned.state.unlink()
+    plan = cleaned.root / "plan.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"generator": 0}))
+    made = cleaned.world.stat().st_mtime_ns
+    company.start(cleaned, size="small", seed=1, port=port, report=silent)
+    assert cleaned.world.stat().st_mtime_ns > made

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from customer360.demo import GENERATOR_VERSION
 from customer360.demo.world import (
     campaigns,
     crm,
@@ -192,7 +193,7 @@ def make_world(engine: Engine) -> None:
 def make_meta(engine: Engine) -> None:
     """What the systems' half needs to know of the world."""
     info = {
-        "generator_version": "1",
+        "generator_version": str(GENERATOR_VERSION),
         "size": engine.size,
         "seed": str(engine.seed),
         "persons": str(engine.persons),
