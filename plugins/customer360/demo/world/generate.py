@@ -89,6 +89,7 @@ voice.reviews review_id
 voice.posts post_id
 """
 FOREIGN_KEYS = (
+    ("shop", "orders", ["account_id"], "accounts", ["account_id"]),
     ("shop", "order_lines", ["order_no"], "orders", ["order_no"]),
     ("shop", "order_lines", ["sku"], "products", ["sku"]),
     ("shop", "prices", ["sku"], "products", ["sku"]),

@@ -194,7 +194,7 @@ def leaving(con: duckdb.DuckDBPyConnection) -> dict[str, float]:
         from world.till.receipts as shown
         join truths.truth.records as truth on truth.system = 'till'
             and truth.table_name = 'receipts' and truth.record_key = shown.receipt_no
-        where _from_day <= {START_DAY};
+        where paid_yuan > 0 and _from_day <= {START_DAY};
 
         create temp table people as
         with habits as (
