@@ -580,16 +580,31 @@ def make_leads(engine: Engine) -> None:
             union all select * from of_persons)
         select row_number() over (order by day, second, u(source, 'actno')) + 400000 as activity_id,
                staff.sales_id::int as sales_id, person_no, org_no, lead_id, deal_id,
-               kind, kind || pick(['：跟进需求', '：报价沟通', '：节日问候', '：使用回访',
-                   '：邀约到店'],
-                                  u(source, 'actsub')) as subject,
-               pick(['客户表示再考虑', '已加微信', '约周末到店', '无人接听', '对价格敏感',
-                   '意向较强，下周签',
-                     '已发资料', '家里装修中，下月再联系', '对服务不满，已转售后', '确认收到样品'],
-                    u(source, 'actnote')) as note,
+               kind, kind || '：' || topic as subject,
+               case when kind = '电话' and u(source, 'actno2') < .15 then '无人接听'
+                    else pick(case topic
+                        when '跟进需求' then ['客户表示再考虑', '家里装修中，下月再联系',
+                                              '意向较强', '已发资料', '想先看实物']
+                        when '报价沟通' then ['对价格敏感', '已发报价单', '要求再优惠一点',
+                                              '意向较强，下周签', '等内部审批']
+                        when '邀约到店' then ['约周末到店', '已加微信，时间再定', '路远，想线上看']
+                        when '样品确认' then ['确认收到样品', '样品已安装试用', '要求换一个型号']
+                        when '使用回访' then ['使用正常', '问了滤芯怎么换', '对服务不满，已转售后',
+                                              '挺满意，愿意推荐']
+                        else ['祝福已送到', '已加微信', '问了近期活动'] end,
+                        u(source, 'actnote')) end as note,
                local_at(day, second) as happened_at, day as _from_day, null::int as _to_day
-        from (select *, pick(['电话', '微信', '拜访', '到店接待', '邮件'], u(source,
-            'actkind')) as kind
+        from (select *,
+                     pick(case when org_no is not null then ['电话', '微信', '拜访', '拜访', '邮件']
+                               when lead_id is not null then ['电话', '电话', '微信', '到店接待']
+                               else ['电话', '微信', '微信', '到店接待'] end,
+                          u(source, 'actkind')) as kind,
+                     pick(case when org_no is not null
+                               then ['跟进需求', '报价沟通', '报价沟通', '样品确认']
+                               when deal_id is not null then ['跟进需求', '报价沟通', '邀约到店']
+                               when lead_id is not null then ['跟进需求', '跟进需求', '邀约到店']
+                               else ['使用回访', '使用回访', '节日问候'] end,
+                          u(source, 'actsub')) as topic
               from everything) as activity
         join latent.staff as staff on staff.place = 1 + case seat when 'lseller'
             then bits(seller, 'lseller') else bits(seller, 'seller') end
