@@ -625,3 +625,21 @@ def test_interviews_are_talks(con):
     ).fetchone()
     assert rows >= 8
     assert shortest > 180
+
+
+def test_the_call_centre_sleeps_at_night(con):
+    for table, column in (
+        ("messages", "sent_at"), ("tickets", "first_response_at"), ("tickets", "resolved_at"),
+    ):  # fmt: skip
+        night = one(
+            con,
+            f"""select avg((hour({column}) < 8)::int) from world.callcentre.{table}
+            where {column} is not null""",
+        )
+        assert night < 0.02, f"{table}.{column}"
+    assert not one(
+        con,
+        """select count(*) from (
+            select sent_at, lag(sent_at) over (partition by ticket_id order by seq) as before
+            from world.callcentre.messages) where before > sent_at""",
+    )

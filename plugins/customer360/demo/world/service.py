@@ -169,19 +169,27 @@ def make_callcentre(engine: Engine) -> None:
     engine.run(
         f"""
         create table latent.tickets as
-        with timed as (
+        with drawn as (
             select calls.*, epoch(local_at(calls.day, second))::bigint as opened,
                    -- a call is taken soon; in writing thirty per cent wait long, at night more
                    case when u(source, 'via') < .5 then 5 + below(u(source, 'wait')^3, 900)
                         when u(source, 'slow') < .3 + (second > 64800)::int * .2
                         then 3600 + below(u(source, 'wait'), 40000)
-                        else 20 + below(u(source, 'wait')^3, 3000) end as waits,
+                        else 20 + below(u(source, 'wait')^3, 3000) end as wait,
                    case mood when 'bad' then 1 + below(u(source, 'takes')^2, 9) else
                         below(u(source, 'takes')^3, 3) end as takes_days,
                    person.base_satisfaction
-            from latent.calls as calls join latent.people as person using (pid))
+            from latent.calls as calls join latent.people as person using (pid)),
+        timed as (
+            -- who is not answered by ten in the evening is answered the next morning
+            select *, wait + case when (second + wait) % 86400 < 28800
+                                  then 28800 - (second + wait) % 86400 + spread(source, 3600)
+                                  when (second + wait) % 86400 > 79200
+                                  then 115200 - (second + wait) % 86400 + spread(source, 3600)
+                                  else 0 end as waits
+            from drawn)
         select timed.*, day + takes_days as solved_day,
-               waits + takes_days * 86400 + 600 + below(u(source, 'solve'), 9000) as solves,
+               waits + takes_days * 86400 + 600 + below(u(source, 'solve'), 5400) as solves,
                case when u(source, 'rates') < .42 then greatest(1, least(5, round(
                    (case timed.mood when 'bad' then 2.3 when 'good' then 4.7 else 4.1 end)
                    + .7 * base_satisfaction - (waits > 3600)::int * .6
@@ -259,14 +267,20 @@ def make_callcentre(engine: Engine) -> None:
                    case when seq = 0 then 0
                         when seq = 1 then waits
                         else waits + (solves - waits) * (seq - 1) // 4 end as after,
-                   ticket.day * 86400 + ticket.second as began, ticket.opened, ticket.source as call
+                   ticket.day * 86400 + ticket.second as began, ticket.opened,
+                   ticket.source as call, waits, solves
             from latent.tickets as ticket
             join {spelled} as spelled on spelled.rec = ticket.source
             cross join range(2 + below(u(ticket.source, 'talks'), 4)) as numbers(seq))
         select ticket_id, seq, source, mood, aspect, kind, word, article_id, city,
-               opened + after as said_at,
-               (began + after) // 86400 as day, call
-        from said;
+               opened + spoken as said_at, (began + spoken) // 86400 as day, call
+        from (
+            -- talks that go on for days go on between eight and ten in the evening
+            select *, case when seq < 2 or solves - waits < 86400 then after
+                           else least(solves - 60 * (6 - seq), greatest(waits + 60 * seq,
+                                (began + after) // 86400 * 86400 + 28800
+                                + (began + after) % 86400 * 50400 // 86400 - began)) end as spoken
+            from said);
 
         create table world.callcentre.messages as
         select row_number() over (order by said_at, u(source, 'msg')) + 9000000 as message_id,
