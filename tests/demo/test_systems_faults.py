@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from customer360.demo.commands import demo
-from customer360.demo.systems import company, postgres_server, read_connections
+from customer360.demo.systems import company, postgres, read_connections
 from customer360.demo.systems.layout import Layout, is_ours, locked, read_state
 from customer360.exceptions import BusyError, DemoError
 
@@ -75,7 +75,7 @@ def test_a_demo_removed_by_hand_takes_its_web_server_along(
 ) -> None:
     company.start(layout, size="small", port=port, report=silent)
     # PostgreSQL does the same by itself, but looks only once a minute.
-    postgres_server.EmbeddedServer(layout).stop()
+    postgres.EmbeddedServer(layout).stop()
     assert len(processes(layout)) == 1
     shutil.rmtree(layout.root)
     deadline = time.monotonic() + 60
@@ -135,7 +135,7 @@ def test_another_server_gets_marked_databases_and_keeps_its_own(
 ) -> None:
     elsewhere = Layout(cleaned.root.with_name("server"))
     elsewhere.root.mkdir()
-    server = postgres_server.EmbeddedServer(elsewhere)
+    server = postgres.EmbeddedServer(elsewhere)
     server.start()
     url = server.owner_url("postgres")
     try:
@@ -200,7 +200,7 @@ def test_the_command_line_tells_the_day_the_rows_and_the_truth(
     outcome = CliRunner().invoke(demo, ["status"])
     assert isinstance(outcome.exception, DemoError)
     assert "reset" in str(outcome.exception)
-    socket_folder = postgres_server.EmbeddedServer(deep).socket_folder
+    socket_folder = postgres.EmbeddedServer(deep).socket_folder
     run("reset")
     assert beside.exists()
     assert not deep.root.exists()
@@ -229,7 +229,7 @@ def test_status_says_which_server_is_dead(
     outcome = CliRunner().invoke(demo, ["status"], catch_exceptions=False)
     assert "Stopped: callcentre, campaign (crm, shop, loyalty run)" in outcome.stderr
     company.run_servers(cleaned, state)
-    postgres_server.EmbeddedServer(cleaned).stop()
+    postgres.EmbeddedServer(cleaned).stop()
     outcome = CliRunner().invoke(demo, ["status"], catch_exceptions=False)
     assert "Stopped: crm, shop, loyalty (callcentre, campaign run)" in outcome.stderr
     assert "tickets" in outcome.stdout

@@ -280,11 +280,11 @@ def show_counts(systems: dict[str, dict[str, int]]) -> None:
 
 def show_connections(state: State) -> None:
     """Commands that read each kind of system; no secret is printed."""
-    from customer360.demo.systems import company, postgres_server
+    from customer360.demo.systems import company, postgres
 
     layout = default_layout()
-    server = postgres_server.open_server(layout, state.postgres_url)
-    psql = server.psql if isinstance(server, postgres_server.EmbeddedServer) else "psql"
+    server = postgres.open_server(layout, state.postgres_url)
+    psql = server.psql if isinstance(server, postgres.EmbeddedServer) else "psql"
     click.echo(
         f"\n{', '.join(POSTGRES)}:\n"
         f"  {psql} \"$(customer360 demo url crm)\" -c 'select * from persons limit 5'\n"

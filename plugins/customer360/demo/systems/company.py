@@ -1,7 +1,7 @@
 """The life of the demo: made, started, moved on, looked at, stopped, removed.
 
 What belongs here: the order of the steps and what a kill between two of them means. What does
-not: how each system works inside (``postgres``, ``postgres_server``, ``files``, ``api``,
+not: how each system works inside (``postgres``, ``postgres_tables``, ``files``, ``api``,
 ``http_server``).
 
 The state file is written last when a demo is made: without it, whatever lies in the folder is
@@ -31,7 +31,7 @@ import psutil
 import psycopg
 
 from customer360.demo import GENERATOR_VERSION
-from customer360.demo.systems import Connection, api, files, postgres, postgres_server
+from customer360.demo.systems import Connection, api, files, postgres, postgres_tables
 from customer360.demo.systems.layout import (
     Layout,
     State,
@@ -147,16 +147,16 @@ def make(
     clear_half_made(layout, plan)
     need_disk(layout, size)
     write_atomically(layout.root / "plan.json", json.dumps(plan), mode=0o600)
-    server = postgres_server.open_server(layout, postgres_url)
+    server = postgres.open_server(layout, postgres_url)
     seconds: dict[str, float] = {}
     with timed(seconds, "postgres_ready"):
         report("PostgreSQL starts")
         server.start()
-        postgres_server.create_reader(server)
+        postgres.create_reader(server)
         # Before the long work: a database that is not ours must not be found after minutes.
-        with postgres_server.maintenance(server) as connection:
+        with postgres.maintenance(server) as connection:
             for system in POSTGRES:
-                postgres_server.drop_ours(server, connection, system, refuse_others=True)
+                postgres.drop_ours(server, connection, system, refuse_others=True)
     if not layout.world.exists():
         with timed(seconds, "generate"):
             generate_world(layout, size, seed, report)
@@ -166,7 +166,7 @@ def make(
         def fill_databases() -> None:
             with timed(seconds, "databases"):
                 for system in POSTGRES:
-                    postgres.load(server, world, system, day)
+                    postgres_tables.load(server, world, system, day)
                     report(f"{system}: database is filled")
 
         def fill_others() -> None:
@@ -211,7 +211,7 @@ def clear_half_made(layout: Layout, plan: dict[str, Any]) -> None:
         old = json.loads((layout.root / "plan.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         old = None
-    postgres_server.open_server(layout, (old or plan)["postgres_url"]).remove()
+    postgres.open_server(layout, (old or plan)["postgres_url"]).remove()
     kept = {layout.marker, layout.secrets, layout.run}
     if old and all(old.get(name) == plan[name] for name in ("size", "seed", "generator")):
         kept.add(layout.world.parent)
@@ -221,9 +221,9 @@ def clear_half_made(layout: Layout, plan: dict[str, Any]) -> None:
     layout.run.mkdir(exist_ok=True)
 
 
-def run_servers(layout: Layout, state: State) -> postgres_server.Server:
+def run_servers(layout: Layout, state: State) -> postgres.Server:
     """See that PostgreSQL and the web server answer."""
-    server = postgres_server.open_server(layout, state.postgres_url)
+    server = postgres.open_server(layout, state.postgres_url)
     server.start()
     if not answers(layout, state.port):
         stop_web(layout)
@@ -239,7 +239,7 @@ def stop(layout: Layout) -> bool:
         return False
     with locked(layout):
         stop_web(layout)
-        postgres_server.open_server(layout, plan_url(layout)).stop()
+        postgres.open_server(layout, plan_url(layout)).stop()
     return True
 
 
@@ -254,8 +254,8 @@ def reset(layout: Layout, *, leave_databases: bool = False) -> bool:
     claim(layout)
     with locked(layout):
         stop_web(layout)
-        server = postgres_server.open_server(layout, plan_url(layout))
-        if not (leave_databases and isinstance(server, postgres_server.RemoteServer)):
+        server = postgres.open_server(layout, plan_url(layout))
+        if not (leave_databases and isinstance(server, postgres.RemoteServer)):
             server.remove()
         # The marker goes last: a kill in between must not leave a folder that nobody owns.
         for path in layout.root.iterdir():
@@ -306,13 +306,13 @@ def finish_advance(layout: Layout, state: State, report: Report) -> None:
     """Carry an advance out; each step may have been done before."""
     target = state.advancing_to
     assert target is not None
-    server = postgres_server.open_server(layout, state.postgres_url)
+    server = postgres.open_server(layout, state.postgres_url)
     with open_world(layout) as world:
         for night in range(state.day + 1, target + 1):
             files.deliver_night(layout, world, night)
             report(f"{world.date_of(night)}: files have come")
         for system in POSTGRES:
-            postgres.advance(server, world, system, target)
+            postgres_tables.advance(server, world, system, target)
         report("databases are up to date")
         api.build(layout, world, target)
         apply_downtime(server, world, target)
@@ -320,10 +320,10 @@ def finish_advance(layout: Layout, state: State, report: Report) -> None:
     write_state(layout, state)
 
 
-def apply_downtime(server: postgres_server.Server, world: World, day: int) -> None:
+def apply_downtime(server: postgres.Server, world: World, day: int) -> None:
     """Keep readers out of the databases that are down on ``day``, and let them into the others."""
     for system in POSTGRES:
-        postgres_server.set_reachable(server, system, not world.is_down(system, day))
+        postgres.set_reachable(server, system, not world.is_down(system, day))
 
 
 def whole(layout: Layout) -> State:
@@ -352,7 +352,7 @@ def need_current(layout: Layout, state: State) -> None:
 
 def running(layout: Layout, state: State) -> dict[str, bool]:
     """Whether the server of each system runs; files have none."""
-    databases = postgres_server.open_server(layout, state.postgres_url).is_running()
+    databases = postgres.open_server(layout, state.postgres_url).is_running()
     services = answers(layout, state.port)
     return dict.fromkeys(POSTGRES, databases) | dict.fromkeys(HTTP, services)
 
@@ -362,10 +362,10 @@ def count_rows(layout: Layout, state: State) -> dict[str, dict[str, int]]:
 
     Systems whose PostgreSQL is stopped are left out.
     """
-    server = postgres_server.open_server(layout, state.postgres_url)
+    server = postgres.open_server(layout, state.postgres_url)
     counts: dict[str, dict[str, int]] = {}
     if server.is_running():
-        counts = {system: postgres.count_rows(server, system) for system in POSTGRES}
+        counts = {system: postgres_tables.count_rows(server, system) for system in POSTGRES}
     with files.Deliveries(layout) as deliveries:
         counts |= {system: deliveries.counts(system) for system in FILES}
     counts |= {system: api.count_rows(layout, system) for system in HTTP}
@@ -374,8 +374,8 @@ def count_rows(layout: Layout, state: State) -> dict[str, dict[str, int]]:
 
 def content_hashes(layout: Layout, state: State) -> dict[str, dict[str, str]]:
     """Content hash of each table as its system shows it, and of the truth."""
-    server = postgres_server.open_server(layout, state.postgres_url)
-    hashes = {system: postgres.hash_tables(server, system) for system in POSTGRES}
+    server = postgres.open_server(layout, state.postgres_url)
+    hashes = {system: postgres_tables.hash_tables(server, system) for system in POSTGRES}
     hashes |= {system: files.hash_files(layout, system) for system in FILES}
     hashes |= {system: api.hash_tables(layout, system) for system in HTTP}
     return {system: hashes[system] for system in SYSTEMS} | {"truth": hash_truth(layout)}
@@ -411,11 +411,11 @@ def sample(
 ) -> tuple[list[str], list[tuple[object, ...]]]:
     """Some rows of a table as its system shows them."""
     if table.system in POSTGRES:
-        return postgres.sample(postgres_server.open_server(layout, state.postgres_url), table, rows)
+        return postgres_tables.sample(postgres.open_server(layout, state.postgres_url), table, rows)
     return (files if table.system in FILES else api).sample(layout, table, rows)
 
 
-def write_connections(layout: Layout, state: State, server: postgres_server.Server) -> None:
+def write_connections(layout: Layout, state: State, server: postgres.Server) -> None:
     """Write down how each system is reached."""
     known = load_secrets(layout)
     found = []
