@@ -74,7 +74,9 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                         when channel = 'app' and u(visit, 'vapp') < .75 then 'app'
                         else 'web' end as place,
                    null::bigint as buy
-            from stepped),
+            from stepped
+            -- who is about to leave looks in less often
+            where leave_day is null or u(visit, 'looks_in') < {fading(".2")}),
         bought as (
             select visitor.* exclude (channel), buys.buy + 1000000000000 as visit, buys.day,
                    greatest(0, buys.second - 400) as second,
@@ -91,9 +93,7 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                -- a browser forgets: after a clean-up the same person is another visitor
                (u(visit, 'cleared') < .10) as is_cleared
         from (select * from drawn union all select * from bought)
-        where day >= join_day and day < coalesce(leave_day, 100000) and day <= 869
-          -- who is about to leave looks in less often
-          and (buy is not null or leave_day is null or u(visit, 'looks_in') < {fading(".2")});
+        where day >= join_day and day < coalesce(leave_day, 100000) and day <= 869;
 
         create or replace table latent.hits as
         with stepped as (
