@@ -276,6 +276,27 @@ def test_updated_since_gives_what_changed_and_a_cursor_outlives_a_day(living: La
     assert following[0] == everything[1000]
 
 
+@pytest.mark.parametrize(
+    ("system", "path", "parameters", "meant"),
+    [
+        ("callcentre", "tickets", {"limit": 5}, "use per_page"),
+        ("callcentre", "tickets", {"after": "x"}, "use cursor or page"),
+        ("callcentre", "tickets", {"since": "2026-01-01"}, "use updated_since"),
+        ("callcentre", "tickets/7", {"fields": "status"}, "none here"),
+        ("callcentre", "tickets", {"page": 1, "cursor": "x"}, "exclude each other"),
+        ("campaign", "sends", {"per_page": 5}, "use limit"),
+        ("campaign", "sends", {"page": 2}, "use after"),
+        ("campaign", "sends", {"colour": "red"}, "there are after, limit, updated_since"),
+    ],
+)
+def test_a_parameter_that_would_be_ignored_is_refused(
+    living: Layout, system: str, path: str, parameters: dict[str, object], meant: str
+) -> None:
+    answer = get(read_connections(living)[system], path, **parameters)
+    assert answer.status_code == 400
+    assert meant in answer.json()["detail"]
+
+
 def test_campaign_tool_links_its_pages_and_limits_the_rate(living: Layout) -> None:
     tool = read_connections(living)["campaign"]
     answer = get(tool, "sends", limit=1000)
@@ -328,6 +349,13 @@ def test_faults_strike_when_they_are_switched_on(living: Layout) -> None:
     order("repeated-cursor")
     assert get(centre, "tickets", per_page=10, cursor=cursor).json()["next_cursor"] == cursor
     assert get(centre, "tickets", per_page=10, cursor=cursor).json()["next_cursor"] != cursor
+    pages = [get(centre, "tickets", per_page=10, page=page).json()["data"] for page in (1, 2)]
+    order("repeated-cursor")
+    # A first page has nothing to repeat: the fault waits for the second.
+    assert get(centre, "tickets", per_page=10, page=1).json()["data"] == pages[0]
+    broken = get(centre, "tickets", per_page=10, page=2).json()
+    assert (broken["page"], broken["data"]) == (2, pages[0])
+    assert get(centre, "tickets", per_page=10, page=2).json()["data"] == pages[1]
     order("slow", seconds=0.3)
     assert get(centre, "tickets").elapsed.total_seconds() >= 0.3
     order("error", times=0)

@@ -1,1 +1,4 @@
-"""A company to try it on: a generated world, ten real systems, and a truth kept apart."""
+"""A company to try customer360 on: its world (``world``) and its living systems (``systems``)."""
+
+GENERATOR_VERSION = 2
+"""Raised whenever the same seed makes another world: demos of other versions are refused."""

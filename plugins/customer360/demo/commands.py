@@ -5,6 +5,7 @@ What belongs here: options, messages and tables for people. What does not: how a
 """
 
 import json
+import time
 from typing import Any
 
 import click
@@ -14,10 +15,12 @@ from customer360.demo.systems.world import FILES, HTTP, POSTGRES, SYSTEMS
 
 SIZES = ("small", "medium", "large")
 
+BEGAN = time.monotonic()
+
 
 def report(text: str) -> None:
-    """Progress for people, beside the answer."""
-    click.echo(text, err=True)
+    """Progress for people, beside the answer, with the seconds since the command began."""
+    click.echo(f"{time.monotonic() - BEGAN:6.1f} s  {text}", err=True)
 
 
 def answer(content: dict[str, Any]) -> None:
@@ -112,7 +115,10 @@ def status(as_json: bool, truth: bool) -> None:
 
     layout = default_layout()
     state = company.whole(layout)
-    content = describe(state) | {"systems": company.count_rows(layout, state)}
+    content = describe(state) | {
+        "running": company.running(layout, state),
+        "systems": company.count_rows(layout, state),
+    }
     if truth:
         from customer360.demo.world.hardness import hardness
 
@@ -289,8 +295,16 @@ def show_connections(state: State) -> None:
         f"  {layout.files}",
         err=True,
     )
-    if not company.answers(layout, state.port):
-        click.echo("The systems are stopped: `customer360 demo start` starts them.", err=True)
+    servers = company.running(layout, state)
+    stopped = [system for system, runs in servers.items() if not runs]
+    if stopped:
+        alive = [system for system, runs in servers.items() if runs]
+        click.echo(
+            f"Stopped: {', '.join(stopped)}"
+            + (f" ({', '.join(alive)} run)" if alive else "")
+            + "; `customer360 demo start` starts them. Files can always be read.",
+            err=True,
+        )
 
 
 def show_rows(names: list[str], lines: list[tuple[object, ...]]) -> None:

@@ -1,7 +1,8 @@
 """The life of the demo: made, started, moved on, looked at, stopped, removed.
 
 What belongs here: the order of the steps and what a kill between two of them means. What does
-not: how each system works inside (``postgres``, ``files``, ``api``, ``http_server``).
+not: how each system works inside (``postgres``, ``postgres_tables``, ``files``, ``api``,
+``http_server``).
 
 The state file is written last when a demo is made: without it, whatever lies in the folder is
 half-made and is made anew. An advance first records where it goes, and each of its steps can be
@@ -29,7 +30,8 @@ import duckdb
 import psutil
 import psycopg
 
-from customer360.demo.systems import Connection, api, files, postgres
+from customer360.demo import GENERATOR_VERSION
+from customer360.demo.systems import Connection, api, files, postgres, postgres_tables
 from customer360.demo.systems.layout import (
     Layout,
     State,
@@ -109,6 +111,7 @@ def start(
                 postgres_url,
                 report,
             )
+        need_current(layout, state)
         if size not in (None, state.size) or seed not in (None, state.seed):
             raise DemoError(
                 f"a demo of size {state.size} with seed {state.seed} is already there; "
@@ -136,14 +139,19 @@ def make(
     """Make a whole demo; whatever lies in the folder without a state is half-made."""
     stop_web(layout)
     need_port(port)
-    plan = {"size": size, "seed": seed, "postgres_url": postgres_url}
+    plan = {
+        "size": size,
+        "seed": seed,
+        "postgres_url": postgres_url,
+        "generator": GENERATOR_VERSION,
+    }
     clear_half_made(layout, plan)
     need_disk(layout, size)
     write_atomically(layout.root / "plan.json", json.dumps(plan), mode=0o600)
     server = postgres.open_server(layout, postgres_url)
     seconds: dict[str, float] = {}
     with timed(seconds, "postgres_ready"):
-        report("PostgreSQL starts ...")
+        report("PostgreSQL starts")
         server.start()
         postgres.create_reader(server)
         # Before the long work: a database that is not ours must not be found after minutes.
@@ -159,7 +167,7 @@ def make(
         def fill_databases() -> None:
             with timed(seconds, "databases"):
                 for system in POSTGRES:
-                    postgres.load(server, world, system, day)
+                    postgres_tables.load(server, world, system, day)
                     report(f"{system}: database is filled")
 
         def fill_others() -> None:
@@ -174,7 +182,7 @@ def make(
             for step in [pool.submit(fill_databases), pool.submit(fill_others)]:
                 step.result()
         apply_downtime(server, world, day)
-    state = State(size, seed, day, day, port, postgres_url, seconds)
+    state = State(size, seed, day, day, port, postgres_url, seconds, generator=GENERATOR_VERSION)
     start_web(layout, port)
     write_connections(layout, state, server)
     write_state(layout, state)
@@ -193,7 +201,7 @@ def generate_world(layout: Layout, size: str, seed: int, report: Report) -> None
         aside / layout.truth.name,
         size=size,
         seed=seed,
-        progress=report,
+        progress=lambda part: report(f"the company's life: {part}"),
     )
     aside.rename(layout.world.parent)
 
@@ -206,7 +214,7 @@ def clear_half_made(layout: Layout, plan: dict[str, Any]) -> None:
         old = None
     postgres.open_server(layout, (old or plan)["postgres_url"]).remove()
     kept = {layout.marker, layout.secrets, layout.run}
-    if old and (old["size"], old["seed"]) == (plan["size"], plan["seed"]):
+    if old and all(old.get(name) == plan[name] for name in ("size", "seed", "generator")):
         kept.add(layout.world.parent)
     for path in layout.root.iterdir():
         if path not in kept:
@@ -305,7 +313,7 @@ def finish_advance(layout: Layout, state: State, report: Report) -> None:
             files.deliver_night(layout, world, night)
             report(f"{world.date_of(night)}: files have come")
         for system in POSTGRES:
-            postgres.advance(server, world, system, target)
+            postgres_tables.advance(server, world, system, target)
         report("databases are up to date")
         api.build(layout, world, target)
         apply_downtime(server, world, target)
@@ -329,23 +337,46 @@ def whole(layout: Layout) -> State:
                 "`customer360 demo reset` removes it"
             )
         raise DemoError(NO_DEMO.format(layout.root))
+    need_current(layout, state)
     return state
 
 
+def need_current(layout: Layout, state: State) -> None:
+    """Refuse a demo that another version of the generator made: its future would not fit."""
+    if state.generator != GENERATOR_VERSION:
+        raise DemoError(
+            f"the demo in {layout.root} was made by version {state.generator} of the generator, "
+            f"and this is version {GENERATOR_VERSION}: `customer360 demo reset` and "
+            "`customer360 demo start` make it anew"
+        )
+
+
+def running(layout: Layout, state: State) -> dict[str, bool]:
+    """Whether the server of each system runs; files have none."""
+    databases = postgres.open_server(layout, state.postgres_url).is_running()
+    services = answers(layout, state.port)
+    return dict.fromkeys(POSTGRES, databases) | dict.fromkeys(HTTP, services)
+
+
 def count_rows(layout: Layout, state: State) -> dict[str, dict[str, int]]:
-    """Rows of each table of each system, as the system itself counts them."""
+    """Rows of each table of each system, as the system itself counts them.
+
+    Systems whose PostgreSQL is stopped are left out.
+    """
     server = postgres.open_server(layout, state.postgres_url)
-    counts = {system: postgres.count_rows(server, system) for system in POSTGRES}
+    counts: dict[str, dict[str, int]] = {}
+    if server.is_running():
+        counts = {system: postgres_tables.count_rows(server, system) for system in POSTGRES}
     with files.Deliveries(layout) as deliveries:
         counts |= {system: deliveries.counts(system) for system in FILES}
     counts |= {system: api.count_rows(layout, system) for system in HTTP}
-    return {system: counts[system] for system in SYSTEMS}
+    return {system: counts[system] for system in SYSTEMS if system in counts}
 
 
 def content_hashes(layout: Layout, state: State) -> dict[str, dict[str, str]]:
     """Content hash of each table as its system shows it, and of the truth."""
     server = postgres.open_server(layout, state.postgres_url)
-    hashes = {system: postgres.hash_tables(server, system) for system in POSTGRES}
+    hashes = {system: postgres_tables.hash_tables(server, system) for system in POSTGRES}
     hashes |= {system: files.hash_files(layout, system) for system in FILES}
     hashes |= {system: api.hash_tables(layout, system) for system in HTTP}
     return {system: hashes[system] for system in SYSTEMS} | {"truth": hash_truth(layout)}
@@ -381,7 +412,7 @@ def sample(
 ) -> tuple[list[str], list[tuple[object, ...]]]:
     """Some rows of a table as its system shows them."""
     if table.system in POSTGRES:
-        return postgres.sample(postgres.open_server(layout, state.postgres_url), table, rows)
+        return postgres_tables.sample(postgres.open_server(layout, state.postgres_url), table, rows)
     return (files if table.system in FILES else api).sample(layout, table, rows)
 
 

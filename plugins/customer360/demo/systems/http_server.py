@@ -27,6 +27,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs
 
 import uvicorn
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Response
@@ -43,6 +44,15 @@ RATE_PER_SECOND = 20
 """Requests a second that the campaign tool takes; as many may come at once."""
 
 MAX_PAGE = 1000
+
+CALLCENTRE_LIST = {"page", "per_page", "cursor", "updated_since"}
+CAMPAIGN_LIST = {"limit", "after", "updated_since"}
+SAME_MEANING = (
+    {"per_page", "limit", "page_size", "size", "count"},
+    {"cursor", "after", "page", "offset"},
+    {"updated_since", "since", "modified_since", "updated_after"},
+)
+"""Names that other services give to what one of ours calls otherwise."""
 
 FaultKind = Literal["error", "reset", "slow", "half", "wrong-length", "repeated-cursor"]
 
@@ -74,10 +84,15 @@ class Faults:
     def __init__(self) -> None:
         self.on: list[Fault] = []
 
-    def strike(self, system: str) -> Fault | None:
-        """The fault that the next answer of ``system`` suffers, if any."""
+    def strike(self, system: str, *, has_previous: bool) -> Fault | None:
+        """The fault that the next answer of ``system`` suffers, if any.
+
+        A repeated cursor waits for an answer that has a page before it.
+        """
         for fault in self.on:
             if fault.system != system:
+                continue
+            if fault.kind == "repeated-cursor" and not has_previous:
                 continue
             if fault.after:
                 fault.after -= 1
@@ -139,7 +154,9 @@ class FaultyApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or fail as the next fault of the system says."""
         system = scope["path"].split("/")[1] if scope["type"] == "http" else ""
-        fault = self._faults.strike(system)
+        query = parse_qs(scope.get("query_string", b"").decode("ascii", "replace"))
+        asked = {"cursor", "after"} & query.keys() or query.get("page", ["1"]) != ["1"]
+        fault = self._faults.strike(system, has_previous=bool(asked))
         if fault is None:
             await self._app(scope, receive, send)
             return
@@ -201,6 +218,17 @@ def bearer(token: str) -> Callable[[str | None], None]:
             raise HTTPException(401, "a valid token is needed: Authorization: Bearer ...")
 
     return check
+
+
+def only(request: Request, known: set[str]) -> None:
+    """Refuse a query parameter that would be ignored, and name the one that was meant."""
+    for name in request.query_params:
+        if name in known:
+            continue
+        meant = sorted(other for same in SAME_MEANING if name in same for other in same & known)
+        hint = f"use {' or '.join(meant)}; " if meant else ""
+        there = f"there are {', '.join(sorted(known))}" if known else "there are none here"
+        raise HTTPException(400, f"unknown query parameter {name!r}: {hint}{there}")
 
 
 def encode_cursor(file: str, position: int, changed_at: str, key: str) -> str:
@@ -282,11 +310,17 @@ def make_app(layout: Layout) -> FaultyApp:
         updated_since: str | None = None,
     ) -> Response:
         """Rows by page number, or by cursor when no page is asked for."""
+        only(request, CALLCENTRE_LIST)
+        if page is not None and cursor is not None:
+            raise HTTPException(400, "page and cursor exclude each other: give one of them")
         served, resource = find("callcentre", name)
+        repeats = request.scope.get("fault") == "repeated-cursor"
         first = start_of(served, resource, cursor, local_time(updated_since, hours=8))
         if page is not None:
             total = resource.size - first
-            rows = served.rows(resource, first + (page - 1) * per_page, per_page)
+            # The page before comes once more, under the number that was asked for.
+            shown = page - 1 if repeats else page
+            rows = served.rows(resource, first + (shown - 1) * per_page, per_page)
             pages = max(1, math.ceil(total / per_page))
             tail = f'"page":{page},"per_page":{per_page},"total":{total},"total_pages":{pages}'
         else:
@@ -297,14 +331,15 @@ def make_app(layout: Layout) -> FaultyApp:
                 if more
                 else None
             )
-            if request.scope.get("fault") == "repeated-cursor" and cursor:
+            if repeats:
                 following = cursor
             tail = f'"has_more":{json.dumps(more)},"next_cursor":{json.dumps(following)}'
         return json_answer(f'{{"data":[{",".join(row[2] for row in rows)}],{tail}}}')
 
     @app.get("/callcentre/v1/{name}/{key}", dependencies=[callcentre])
-    def one_callcentre(name: str, key: str) -> Response:
+    def one_callcentre(request: Request, name: str, key: str) -> Response:
         """One row by its key."""
+        only(request, set())
         served, resource = find("callcentre", name)
         body = served.one(resource, key)
         if body is None:
@@ -321,6 +356,7 @@ def make_app(layout: Layout) -> FaultyApp:
         updated_since: str | None = None,
     ) -> Response:
         """Rows with the link to the next ones in the ``Link`` header (RFC 8288)."""
+        only(request, CAMPAIGN_LIST)
         served, resource = find("campaign", name)
         first = start_of(served, resource, after, local_time(updated_since, hours=0))
         rows = served.rows(resource, first, limit)

@@ -104,6 +104,7 @@ class State:
         port: port of the web server.
         postgres_url: server that holds the databases, or None for the embedded one.
         seconds: how long the making took, by step.
+        generator: version of the generator that made the world.
     """
 
     size: str
@@ -114,6 +115,7 @@ class State:
     postgres_url: str | None
     seconds: dict[str, float]
     advancing_to: int | None = None
+    generator: int = 1
 
 
 def default_layout() -> Layout:

@@ -19,6 +19,10 @@ PERSON_RATES = Rates(
     phone={"missing": 0.10, "dummy": 0.025, "slip": 0.03, "format": 0.2},
 )
 
+SOURCE = """pick(['门店', '门店', '官网', '小程序', '小程序', '活动', '转介绍', '展会', '电话'],
+                    u(crm.rec, 'crmsource'))"""
+"""Where a person of the CRM came from, by its record."""
+
 
 def make_staff(engine: Engine) -> None:
     """Sales people; they are persons too, some of whom buy for customers."""
@@ -40,8 +44,9 @@ def make_staff(engine: Engine) -> None:
                substr(city.code, 1, 2) || '0000' as province_code, city.province,
                pick(['大家电', '小家电', '厨电', '全品类'], u(staff.pid, 'line')) as product_line,
                u(staff.pid, 'active') < .93 as is_active,
-               date '2016-01-04' + below(u(staff.pid, 'hired'), 3400)::integer as hired_on,
-               timestamp '2024-06-30 18:00:00' as updated_at, 0 as _from_day, null::int as _to_day
+               date '2016-01-04' + below(u(staff.pid, 'hired'), 3000)::integer as hired_on,
+               local_at(-1 - spread(staff.pid, 90), 33000 + spread(staff.sales_id, 30000))
+                   as updated_at, 0 as _from_day, null::int as _to_day
         from latent.staff as staff join latent.names as names using (pid)
         join latent.phones as phone on phone.pid = staff.pid and phone.seq = 0
         join latent.people as person on person.pid = staff.pid
@@ -59,13 +64,13 @@ def make_staff_cards(engine: Engine) -> None:
         create table latent.staff_accounts as
         select account_id, row_number() over (order by u(staff.pid, 'saccount')) - 1 as place
         from latent.staff join latent.account_recs as account using (pid)
-        where rec % 2 = 0 and day < 60;
+        where rec % 2 = 0 and day < 60 and close_day is null;
         create table latent.staff_members as
         select member_no, row_number() over (order by u(staff.pid, 'smember')) - 1 as place
         from latent.staff join latent.member_recs as member using (pid)
         where rec % 2 = 0 and day < 60;
-        set variable staff_accounts = (select greatest(1, count(*)) from latent.staff_accounts);
-        set variable staff_members = (select greatest(1, count(*)) from latent.staff_members);
+        set variable staff_accounts = (select count(*) from latent.staff_accounts);
+        set variable staff_members = (select count(*) from latent.staff_members);
         """
     )
 
@@ -137,11 +142,9 @@ def make_crm_persons(engine: Engine) -> None:
                     else versions_sex.sex end as gender,
                birthday, coalesce(shown, mobile) as mobile,
                case when u(versions.rec, 'landline') < .12
-                    then home.area_code || '-' || (20000000 + perm8(home.hid, 'land') % 60000000)
-                    end as phone,
+                    then landline(home.area_code, perm8(home.hid, 'land')) end as phone,
                email, spelled.province, spelled.city, spelled.district, spelled.address,
-               pick(['门店', '官网', '小程序', '活动', '转介绍', '展会', '电话'],
-                    u(versions.rec, 'crmsource')) as source_channel,
+               {SOURCE.replace("crm.rec", "versions.rec")} as source_channel,
                case when u(versions.rec, 'crmmember') < .26 then member.member_no end as member_no,
                staff.sales_id::int as sales_id,
                case when u(versions.rec, 'remark') < .06 then pick(['老客户', '帮家人买',
@@ -164,8 +167,9 @@ def make_crm_persons(engine: Engine) -> None:
         select person_no, pick(['测试', '测试客户', 'test', '张三测试', 'asdf'], u(number,
             'tname')),
                null, '1990-01-01', '13800000000', null, 'test@test.com', '广东省', '广州市', null,
-               '测试地址', '官网', null, null, '测试数据请忽略', local_at(day, 36000),
-               local_at(day, 36000), day, null
+               '测试地址', '官网', null, null, '测试数据请忽略',
+               local_at(day, 33000 + spread(number, 30000)),
+               local_at(day, 33000 + spread(number, 30000)), day, null
         from tests
         order by person_no, _from_day;
 
@@ -226,18 +230,27 @@ def make_crm_persons(engine: Engine) -> None:
         order by consent_id, from_day;
 
         create table world.crm.acquisition_costs as
-        with months as (
-            select month::int as month, channel, city.province,
-                   (u2(month, city.idx, channel) * 9000 + 800) * city.weight as cost, city.idx
-            from range(29) as months(month)
-            cross join (values ('门店'), ('搜索'), ('信息流'), ('转介绍')) as channels(channel)
-            cross join latent.cities as city)
-        select row_number() over (order by month, channel, province)::int as cost_id,
-               (date '2024-07-01' + to_months(month))::date as month, channel, province,
-               (sum((cost * 100)::bigint) / 100)::decimal(12,2) as cost_yuan,
-               (sum((cost * 100)::bigint) // 28000)::int as new_customers,
-               least(869, month * 30 + 33) as _from_day, null::int as _to_day
-        from months group by month, channel, province order by 1;
+        -- what the persons written down in a month say of where they came from
+        with won as (
+            select date_trunc('month', on_day(crm.day))::date as month, {SOURCE} as channel,
+                   spelled.province, count(*)::int as new_customers
+            from latent.crm_recs as crm join {spelled} as spelled using (rec)
+            where crm.day >= 0 group by all),
+        told as (
+            select *, (month + to_months(1))::date - date '2024-07-01' as month_end,
+                   (case channel when '门店' then 135 when '官网' then 88 when '小程序' then 64
+                         when '活动' then 158 when '转介绍' then 42 when '展会' then 236
+                         else 175 end
+                    -- dearer in the months of the festivals, and by channel, month and place
+                    * case when month(month) in (6, 11) then 1.25 else 1 end
+                    * exp(.22 * z(month - date '2024-01-01', 'cost' || channel)
+                          + .18 * z(month - date '2024-01-01', 'cost' || channel || province))
+                    * (new_customers + .6) * 100)::bigint as fen
+            from won)
+        select row_number() over (order by month, channel, province)::int as cost_id, month,
+               channel, province, (fen / 100)::decimal(12,2) as cost_yuan, new_customers,
+               (month_end + 3)::int as _from_day, null::int as _to_day
+        from told where month_end + 3 <= 869 order by 1;
         """
     )
     note_records(
@@ -266,7 +279,7 @@ def make_organisations(engine: Engine) -> None:
                     u(org, 'o3')) as core,
                pick(['酒店管理', '置业', '物业服务', '装饰工程', '教育科技', '餐饮管理', '公寓管理',
                      '医疗科技', '商贸', '电子'], u(org, 'industry')) as industry,
-               pick(city.roads, u(org, 'oroad')) || (1 + below(u(org, 'ohouse'), 600)) || '号'
+               pick(district.roads, u(org, 'oroad')) || (1 + below(u(org, 'ohouse'), 600)) || '号'
                    || pick(['', '科技园A座', '商务中心12层', '大厦8楼', '广场3栋'], u(org,
                        'obuild'))
                    as address,
@@ -301,10 +314,11 @@ def make_organisations(engine: Engine) -> None:
                    as scale,
                province, city, nullif(district, '') as district,
                case when rec % 2 = 1 then city || address else address end as address,
-               area_code || '-' || (20000000 + perm8(org, 'ophone') % 60000000) as phone,
+               landline(area_code, perm8(org, 'ophone')) as phone,
                pick(['A', 'B', 'B', 'C', 'C'], u(org, 'olevel')) as level,
                null::varchar as parent_org_no, staff.sales_id::int as sales_id,
-               local_at(rec.day, 36000) as created_at, local_at(rec.day, 36000) as updated_at,
+               local_at(rec.day, 32400 + spread(rec.rec, 26000)) as created_at,
+               local_at(rec.day, 32400 + spread(rec.rec, 26000)) as updated_at,
                seen(rec.day) as _from_day, null::int as _to_day
         from latent.org_recs as rec join latent.orgs using (org)
         join latent.staff as staff
@@ -319,7 +333,12 @@ def make_organisations(engine: Engine) -> None:
         create table latent.contact_links as
         select rec.org, rec.rec * 8 + k as rec, rec.org_no, person.pid, rec.day + k * 20 as day, k,
                row_number() over (order by rec.day + k * 20, u(rec.rec * 8 + k, 'ctorder')) + 3000
-                   as contact_id
+                   as contact_id,
+               -- the first one right after the organisation, the others when they are met
+               case when k = 0 then local_at(rec.day, 32460 + spread(rec.rec, 26000)
+                                             + spread(rec.rec + 7, 1800))
+                    else local_at(rec.day + k * 20, 32400 + spread(rec.rec * 8 + k, 30000)) end
+                   as created_at
         from latent.org_recs as rec
         cross join range(1 + below(u(rec.org, 'contacts')^1.5, 4)) as numbers(k)
         join latent.people as person
@@ -345,8 +364,8 @@ def make_organisations(engine: Engine) -> None:
                     u(link.rec, 'title')) as title,
                pick(['采购部', '行政部', '工程部', '财务部', '运营部'], u(link.rec, 'dept'))
                    as department,
-               mobile, email, k = 0 as is_decision_maker, local_at(link.day, 37000) as created_at,
-               local_at(link.day, 37000) as updated_at, seen(link.day) as _from_day,
+               mobile, email, k = 0 as is_decision_maker, link.created_at,
+               link.created_at as updated_at, seen(link.day) as _from_day,
                null::int as _to_day
         from latent.contact_links as link join {spelled} as spelled using (rec)
         where link.day <= 869 order by contact_id;
@@ -366,7 +385,8 @@ def make_organisations(engine: Engine) -> None:
             from latent.org_recs cross join range(4) as numbers(k)
             where rec % 2 = 0 and u2(org, k, 'deal') < .55),
         person_deals as (
-            select -rec as source, null, person_no, greatest(0, day) + below(u(rec, 'pdday'), 300),
+            select -rec as source, null, person_no,
+                   greatest(0, day) + 1 + below(u(rec, 'pdday'), 300),
                    (2000 + 26000 * u(rec, 'pdamount')^2)::int, rec
             from latent.crm_recs where u(rec, 'pdeal') < .07 and rec % 4 = 0
               and end_day is null)
@@ -422,16 +442,21 @@ def make_organisations(engine: Engine) -> None:
 
 
 def make_leads(engine: Engine) -> None:
-    """Leads, which some persons were before they bought, and what sales people did."""
+    """Leads, of newcomers and of customers who ask for more, and what sales people did.
+
+    A purchase soon after the first talk converts a lead; without one it is lost in the end.
+    """
     engine.run(
         """
         create table latent.lead_recs as
         with firsts as (select pid, min(day) as first_day from latent.buys group by 1)
-        select pid * 2 as rec, pid,
-               greatest(0, coalesce(first_day, join_day) - 3 - below(u(pid, 'leadday'), 45)) as day,
-               firsts.first_day
-        from latent.people left join firsts using (pid)
-        where join_day >= 0 and u(pid, 'lead') < .3;
+        select pid * 2 as rec, pid, 60 as patience,
+               greatest(0, first_day - 6 - below(u(pid, 'leadday'), 45)) as day
+        from latent.people join firsts using (pid)
+        where join_day >= 0 and u(pid, 'lead') < .05
+        union all
+        select pid * 2 + 1, pid, 30, greatest(0, join_day) + below(u(pid, 'askday'), 840)
+        from latent.people where u(pid, 'asksmore') < .24;
         """
     )
     spelled = spell(
@@ -446,45 +471,83 @@ def make_leads(engine: Engine) -> None:
     engine.run(
         f"""
         create table latent.leads as
-        select lead.*, row_number() over (order by lead.day, u(lead.rec, 'leadno')) + 20000 as
-            lead_id,
-               case when first_day > lead.day then first_day end as won_day,
-               1 + below(u(lead.rec, 'leadreply')^2, 5) as reply_days, crm.person_no
-        from latent.lead_recs as lead
+        with sourced as (
+            select *, pick(['抖音表单', '展会', '官网咨询', '门店留资', '老客转介', '小程序'],
+                           u(rec, 'leadsource')) as source
+            from latent.lead_recs where day <= 869),
+        written as (
+            -- stores and fairs write by day, forms come until late
+            select *, case when source in ('展会', '门店留资', '老客转介')
+                           then 34200 + below(u(rec, 'leadsec'), 32000)
+                           else 28800 + below(u(rec, 'leadsec')^.7, 54000) end as second
+            from sourced),
+        assigned as (
+            -- in working hours within the hour or two, else the next morning
+            select *, case when second between 32400 and 61200 then day else day
+                        + (second > 61200)::int end as assign_day,
+                   case when second between 32400 and 61200
+                        then second + 180 + below(u(rec, 'assigns')^2, 6000)
+                        else 32400 + below(u(rec, 'assigns'), 5400) end as assign_second
+            from written),
+        reached as (
+            select *, case when assign_second < 57600 and u(rec, 'soon') < .5 then assign_day
+                        else assign_day + 1 + below(u(rec, 'leadreply')^2, 4) end as contact_day
+            from assigned),
+        answered as (
+            select *, case when contact_day = assign_day
+                           then assign_second + 600 + below(u(rec, 'answers'), 7000)
+                           else 33600 + below(u(rec, 'answers'), 30000) end as contact_second
+            from reached),
+        closed as (
+            select lead.rec, min(buys.day) as won_day,
+                   min(buys.day * 86400 + buys.second) % 86400 as won_second
+            from answered as lead join latent.buys as buys on buys.pid = lead.pid
+                and buys.day > lead.contact_day and buys.day <= lead.contact_day + lead.patience
+            group by 1)
+        select lead.*, won_day, least(86399, won_second + 240 + spread(lead.rec, 900))
+                   as won_second,
+               case when won_day is null
+                    then contact_day + 7 + below(u(lead.rec, 'givesup')^1.3, 80) end as lost_day,
+               row_number() over (order by lead.day, lead.second, u(lead.rec, 'leadno')) + 20000
+                   as lead_id,
+               crm.person_no
+        from answered as lead left join closed using (rec)
         left join latent.crm_recs as crm on crm.pid = lead.pid and crm.rec % 4 = 0
-            and crm.end_day is null
-        where lead.day <= 869;
+            and crm.end_day is null and crm.day < won_day;
         create table world.crm.leads as
         with stages as (
-            select *, 'new' as status, day as from_day, day + reply_days as to_day from latent.leads
+            select *, 'new' as status, day as from_day, contact_day as to_day,
+                   local_at(assign_day, assign_second) as changed_at from latent.leads
             union all
-            select *, 'contacted', day + reply_days,
-                   case when won_day is null then null
-                        else greatest(won_day, day + reply_days) end from latent.leads
+            select *, 'contacted', contact_day, coalesce(won_day, lost_day),
+                   local_at(contact_day, contact_second) from latent.leads
             union all
-            select *, 'converted', greatest(won_day, day + reply_days), null from latent.leads
-            where won_day is not null)
-        select lead_id, full_name, mobile, email, province, city,
-               pick(['抖音表单', '展会', '官网咨询', '门店留资', '老客转介', '小程序'],
-                    u(stages.rec, 'leadsource')) as source,
+            select *, 'converted', won_day, null, local_at(won_day, won_second) from latent.leads
+            where won_day is not null
+            union all
+            select *, 'lost', lost_day, null,
+                   local_at(lost_day, 33000 + below(u(rec, 'lostsec'), 31000)) from latent.leads
+            where lost_day is not null)
+        select lead_id, full_name, mobile, email, province, city, source,
                pick(['大家电', '小家电', '厨电', '全品类'], u(stages.rec, 'leadline'))
                    as product_line,
                (500 * (1 + below(u(stages.rec, 'budget')^2, 40)))::decimal(12,2) as budget_yuan,
-               status, staff.sales_id::int as sales_id,
+               status,
+               case when status = 'lost' then pick(['价格超预算', '选了别的品牌', '暂不装修',
+                    '联系不上', '只是咨询', '无安装条件', '等大促'], u(stages.rec, 'leadlost')) end
+                   as lost_reason,
+               staff.sales_id::int as sales_id,
                case when status = 'converted' and u(stages.rec, 'linked') < .6 then person_no end
                    as person_no,
-               local_at(stages.day, 33000 + spread(stages.rec, 40000)) as created_at,
-               local_at(stages.day, 33000 + spread(stages.rec, 40000) + 1800) as assigned_at,
-               case when status <> 'new' then local_at(stages.day + reply_days, 36000
-                    + spread(stages.rec, 20000)) end as first_contact_at,
-               case when status = 'converted' then local_at(greatest(won_day,
-                    stages.day + reply_days), 70000) end as converted_at,
-               case status when 'new' then local_at(stages.day, 33000 + spread(stages.rec,
-                   40000) + 1800)
-                    when 'contacted' then local_at(stages.day + reply_days, 36000
-                         + spread(stages.rec, 20000))
-                    else local_at(greatest(won_day, stages.day + reply_days), 70000) end
-                   as updated_at,
+               local_at(stages.day, second) as created_at,
+               case when assign_day <= from_day then local_at(assign_day, assign_second) end
+                   as assigned_at,
+               case when status <> 'new' then local_at(contact_day, contact_second) end
+                   as first_contact_at,
+               case when status = 'converted' then changed_at end as converted_at,
+               -- the evening's lead waits for the morning
+               case when status = 'new' and assign_day > from_day then local_at(stages.day, second)
+                    else changed_at end as updated_at,
                case when stages.day > {START_DAY + 24} then pick(['douyin', 'baidu', 'wechat',
                     'xiaohongshu', 'offline'], u(stages.rec, 'utm')) end as utm_source,
                from_day as _from_day, to_day as _to_day
@@ -500,7 +563,7 @@ def make_leads(engine: Engine) -> None:
             select lead.rec * 4 as source, lead.rec as seller, 'lseller' as seat, null::varchar
                 as person_no,
                    null::varchar as org_no, lead_id, null::bigint as deal_id,
-                   lead.day + reply_days as day, 36000 + spread(lead.rec, 20000) as second
+                   lead.contact_day as day, lead.contact_second as second
             from latent.leads as lead),
         of_deals as (
             select deal_id * 8 + k, seller, 'seller', person_no, org_no, null, deal_id,
@@ -508,7 +571,7 @@ def make_leads(engine: Engine) -> None:
             from latent.deals, range(1 + below(u(deal_id, 'acts'), 4)) as numbers(k)),
         of_persons as (
             select -(rec * 4 + k), rec, 'seller', person_no, null, null, null,
-                   greatest(0, day) + below(u2(rec, k, 'visits'), 760), 34000 + below(u2(rec,
+                   greatest(0, day) + 1 + below(u2(rec, k, 'visits'), 760), 34000 + below(u2(rec,
                        k, 'actsec'), 28000)
             from latent.crm_recs, range(3) as numbers(k)
             where u2(rec, k, 'cared') < .12 and end_day is null),
@@ -517,16 +580,31 @@ def make_leads(engine: Engine) -> None:
             union all select * from of_persons)
         select row_number() over (order by day, second, u(source, 'actno')) + 400000 as activity_id,
                staff.sales_id::int as sales_id, person_no, org_no, lead_id, deal_id,
-               kind, kind || pick(['：跟进需求', '：报价沟通', '：节日问候', '：使用回访',
-                   '：邀约到店'],
-                                  u(source, 'actsub')) as subject,
-               pick(['客户表示再考虑', '已加微信', '约周末到店', '无人接听', '对价格敏感',
-                   '意向较强，下周签',
-                     '已发资料', '家里装修中，下月再联系', '对服务不满，已转售后', '确认收到样品'],
-                    u(source, 'actnote')) as note,
+               kind, kind || '：' || topic as subject,
+               case when kind = '电话' and u(source, 'actno2') < .15 then '无人接听'
+                    else pick(case topic
+                        when '跟进需求' then ['客户表示再考虑', '家里装修中，下月再联系',
+                                              '意向较强', '已发资料', '想先看实物']
+                        when '报价沟通' then ['对价格敏感', '已发报价单', '要求再优惠一点',
+                                              '意向较强，下周签', '等内部审批']
+                        when '邀约到店' then ['约周末到店', '已加微信，时间再定', '路远，想线上看']
+                        when '样品确认' then ['确认收到样品', '样品已安装试用', '要求换一个型号']
+                        when '使用回访' then ['使用正常', '问了滤芯怎么换', '对服务不满，已转售后',
+                                              '挺满意，愿意推荐']
+                        else ['祝福已送到', '已加微信', '问了近期活动'] end,
+                        u(source, 'actnote')) end as note,
                local_at(day, second) as happened_at, day as _from_day, null::int as _to_day
-        from (select *, pick(['电话', '微信', '拜访', '到店接待', '邮件'], u(source,
-            'actkind')) as kind
+        from (select *,
+                     pick(case when org_no is not null then ['电话', '微信', '拜访', '拜访', '邮件']
+                               when lead_id is not null then ['电话', '电话', '微信', '到店接待']
+                               else ['电话', '微信', '微信', '到店接待'] end,
+                          u(source, 'actkind')) as kind,
+                     pick(case when org_no is not null
+                               then ['跟进需求', '报价沟通', '报价沟通', '样品确认']
+                               when deal_id is not null then ['跟进需求', '报价沟通', '邀约到店']
+                               when lead_id is not null then ['跟进需求', '跟进需求', '邀约到店']
+                               else ['使用回访', '使用回访', '节日问候'] end,
+                          u(source, 'actsub')) as topic
               from everything) as activity
         join latent.staff as staff on staff.place = 1 + case seat when 'lseller'
             then bits(seller, 'lseller') else bits(seller, 'seller') end

@@ -67,6 +67,9 @@ create macro typed(text_value, how) as
               || ' ' || substr(text_value, 8)
          when how = 4 then ' ' || text_value || ' '
          else text_value end;
+create macro landline(area_code, number) as
+    area_code || '-' || case when list_contains(getvariable('short_area_codes'), area_code)
+        then (2000000 + number % 6000000) else (20000000 + number % 60000000) end::varchar;
 create macro slip(number_text, draw) as
     substr(number_text, 1, 3 + below(draw, 7))
     || ((substr(number_text, 4 + below(draw, 7), 1)::integer + 1 + below(draw * 97 % 1, 8)) % 10)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from customer360.demo import GENERATOR_VERSION
 from customer360.demo.world import (
     campaigns,
     crm,
@@ -88,6 +89,7 @@ voice.reviews review_id
 voice.posts post_id
 """
 FOREIGN_KEYS = (
+    ("shop", "orders", ["account_id"], "accounts", ["account_id"]),
     ("shop", "order_lines", ["order_no"], "orders", ["order_no"]),
     ("shop", "order_lines", ["sku"], "products", ["sku"]),
     ("shop", "prices", ["sku"], "products", ["sku"]),
@@ -192,7 +194,7 @@ def make_world(engine: Engine) -> None:
 def make_meta(engine: Engine) -> None:
     """What the systems' half needs to know of the world."""
     info = {
-        "generator_version": "1",
+        "generator_version": str(GENERATOR_VERSION),
         "size": engine.size,
         "seed": str(engine.seed),
         "persons": str(engine.persons),

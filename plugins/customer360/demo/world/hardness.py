@@ -194,7 +194,7 @@ def leaving(con: duckdb.DuckDBPyConnection) -> dict[str, float]:
         from world.till.receipts as shown
         join truths.truth.records as truth on truth.system = 'till'
             and truth.table_name = 'receipts' and truth.record_key = shown.receipt_no
-        where _from_day <= {START_DAY};
+        where paid_yuan > 0 and _from_day <= {START_DAY};
 
         create temp table people as
         with habits as (
@@ -240,15 +240,19 @@ def leaving(con: duckdb.DuckDBPyConnection) -> dict[str, float]:
 
 
 def mess(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """How many of each kind of mess, over all systems, beside the share asked for."""
+    """How many of each kind of mess, over all systems, beside the share asked for.
+
+    The truth lists the records of each kind but for empty values, which any reader can see.
+    """
     rows = con.execute(
         """
         with told as (
             select kind, sum(asked * records) / sum(records) as asked,
-                   sum(planted) / sum(records) as planted, sum(records)::bigint as eligible
+                   sum(planted) / sum(records) as planted, sum(records)::bigint as eligible,
+                   sum(planted)::bigint as planted_records
             from truths.truth.mess_rates group by 1),
         counted as (select kind, count(*) as records from truths.truth.mess group by 1)
-        select kind, coalesce(counted.records, 0) as records, eligible,
+        select kind, coalesce(counted.records, planted_records) as records, eligible,
                round(told.asked, 4) as asked, round(told.planted, 4) as planted
         from counted full join told using (kind) order by kind
         """

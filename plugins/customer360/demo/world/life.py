@@ -10,9 +10,19 @@ import datetime as dt
 from customer360.demo.world.engine import DAY0, DAYS, START_DAY, Engine
 
 MONTHS = 29
+FADES_DAYS = 200
+"""Days before leaving over which a person buys and looks in less and less."""
 FAULTY_SKU_IDX = 34  # a 扫地机器人 of the third series
 HAZARD = """least(.6, exp(-4.3 + .85 * frailty - 1.25 * satisfaction
     + case when tenure_months < 4 then .35 else 0 end))"""
+
+
+def fading(share: str, day: str = "day") -> str:
+    """SQL of the share of usual doings that is left on ``day``, before ``leave_day``."""
+    return (
+        f"case when leave_day - {day} < {FADES_DAYS}"
+        f" then {share} + (1 - {share}) * (leave_day - {day}) / {FADES_DAYS}.0 else 1 end"
+    )
 
 
 def make_life(engine: Engine) -> None:
@@ -186,7 +196,8 @@ def make_leaving(engine: Engine) -> None:
         join latent.season as season on season.day = wish.day
         where (season.weight > 6 or u(wish.buy, 'holiday') < .5) and wish.day <
             coalesce(leave.leave_day, 100000)
-          and u(wish.buy, 'mood') < exp(least(0, .55 * coalesce(mood.mood, 0) / 1000.0));
+          and u(wish.buy, 'mood') < exp(least(0, .55 * coalesce(mood.mood, 0) / 1000.0))
+          and u(wish.buy, 'fades') < {fading(".35", "wish.day")};
         """
     )
 

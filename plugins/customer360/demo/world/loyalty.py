@@ -17,16 +17,25 @@ def make_loyalty(engine: Engine) -> None:
     engine.run(
         """
         create table latent.member_recs as
-        with firsts as (select pid, min(day) as first_day from latent.buys group by 1),
+        with firsts as (
+            select pid, min(day) as first_day, min(day * 86400 + second) % 86400 as first_second
+            from latent.buys group by 1),
         dated as (
             select pid * 2 as rec, pid, case when join_day < 0 then join_day
-                   else greatest(join_day, coalesce(first_day, join_day)) end as day
+                   else greatest(join_day, coalesce(first_day, join_day)) end as day,
+                   first_day, first_second
             from latent.people left join firsts using (pid)
             where u(pid, 'member') < case when channel in ('store', 'mini') then .72 else .45 end
             union all
-            select pid * 2 + 1, pid, greatest(join_day, 0) + 60 + below(u(pid, 'mday'), 600)
+            select pid * 2 + 1, pid, greatest(join_day, 0) + 60 + below(u(pid, 'mday'), 600),
+                   null, null
             from latent.people where u(pid, 'member') < .05)
-        select rec, pid, day, 36000 + below(u(rec, 'msec'), 36000) as second,
+        select rec, pid, day,
+               -- who joins at the first purchase does so some minutes before paying
+               case when day = first_day
+                    then least(36000 + below(u(rec, 'msec'), 36000),
+                               greatest(0, first_second - 90 - below(u(rec, 'joins'), 600)))
+                    else 36000 + below(u(rec, 'msec'), 36000) end as second,
                '88' || digits(row_number() over (order by day, u(rec, 'morder')) * 7
                    + below(u(rec, 'mgap'), 7), 8) as member_no
         from dated where day <= 869;
@@ -63,7 +72,7 @@ def make_loyalty(engine: Engine) -> None:
                    max(day) filter (rec % 2 = 1) as second_day
             from latent.member_recs group by 1)
         select buys.buy, buys.pid, buys.day, buys.second,
-               case when buys.day >= second_day and u(buys.buy, 'card') < .6 then second_no
+               case when buys.day > second_day and u(buys.buy, 'card') < .6 then second_no
                     when buys.day >= first_day then first_no end as member_no,
                total.goods_fen
         from latent.buys as buys join members using (pid)

@@ -98,6 +98,7 @@ def make_vocabulary(engine: Engine) -> None:
         "prefixes": PREFIXES,
         "communities": places.COMMUNITIES.split(),
         "common_roads": places.COMMON_ROADS.split(),
+        "short_area_codes": places.SHORT_AREA_CODES.split(),
         "domains": ["qq.com"] * 6
         + [
             "163.com",
@@ -114,12 +115,13 @@ def make_vocabulary(engine: Engine) -> None:
     engine.table(
         "latent.cities",
         "idx int, code varchar, province varchar, city varchar, latitude double,"
-        " longitude double, weight int, area_code varchar, roads varchar[]",
+        " longitude double, weight int, area_code varchar",
         places.cities(),
     )
     engine.table(
         "latent.districts",
-        "idx int, city_idx int, code varchar, district varchar, latitude double, longitude double",
+        "idx int, city_idx int, code varchar, district varchar, latitude double,"
+        " longitude double, roads varchar[]",
         places.districts(),
     )
     engine.table(
@@ -197,10 +199,6 @@ def make_people(engine: Engine) -> None:
     engine.progress("people")
     engine.run(
         f"""
-        create table latent.city_starts as
-        select cities.*, min(districts.idx) as first_district from latent.cities
-        join latent.districts on districts.city_idx = cities.idx group by all;
-
         create table latent.stores as
         with placed as (
             select number, number % 51 as city_rank
@@ -222,10 +220,9 @@ def make_people(engine: Engine) -> None:
                located.city_idx, located.district_idx, city.province, city.city,
                district.district, district.latitude + (u(number, 'lat') - .5) * .03 as latitude,
                district.longitude + (u(number, 'lon') - .5) * .03 as longitude,
-               city.roads[1 + (located.district_idx - city.first_district) % len(city.roads)]
-                   as road
+               pick(district.roads, u(number, 'storeroad')) as road
         from located
-        join latent.city_starts as city on city.idx = located.city_idx
+        join latent.cities as city on city.idx = located.city_idx
         join latent.districts as district on district.idx = located.district_idx;
 
         create table latent.near_store as
@@ -390,9 +387,7 @@ def make_homes(engine: Engine) -> None:
                 and district.slot = slot_of(u(moved.home, 'district')))
         select hid, seq, from_day, to_day, placed.city_idx, district_idx, city.province, city.city,
                district.district, city.area_code,
-               -- a city's roads are listed in the order of the districts they lie in
-               case when u(home, 'road') < .45
-                    then city.roads[1 + (district_idx - city.first_district) % len(city.roads)]
+               case when u(home, 'road') < .45 then pick(district.roads, u(home, 'road3'))
                     else pick(getvariable('common_roads'), u(home, 'road2')) end as road,
                below(u(home, 'number')^2, 480) + 1 as house,
                pick(getvariable('communities'), u(home, 'community')) as community,
@@ -401,7 +396,7 @@ def make_homes(engine: Engine) -> None:
                (below(u(home, 'floor'), 26) + 1) * 100 + below(u(home, 'room'), 4) + 1 as room,
                near.store_idx
         from placed
-        join latent.city_starts as city on city.idx = placed.city_idx
+        join latent.cities as city on city.idx = placed.city_idx
         join latent.districts as district on district.idx = district_idx
         join latent.near_store as near using (district_idx);
         alter table latent.homes add column detail varchar;

@@ -13,12 +13,12 @@ COMPOSE = """
     replace(replace(replace(
         pick(text.openings, u({key}, 'opening')) ||
         case when u({key}, 'middle') < .78
-             then pick(['，', '。', '！', ' ', '，', ',', '、'], u({key}, 'join'))
-                  || pick(text.middles, u({key}, 'middle2')) else '' end ||
+             then pick(text.joins, u({key}, 'join')) || pick(text.middles, u({key}, 'middle2'))
+             else '' end ||
         case when u({key}, 'ending') < .72
-             then pick(['，', '。', '！', '，', '…', ' '], u({key}, 'join2'))
-                  || pick(text.endings, u({key}, 'ending2')) else '' end ||
-        pick(['', '', '', '！', '。', '…', '！！', '～', '[捂脸]', '[强]'], u({key}, 'tail')),
+             then pick(text.joins, u({key}, 'join2')) || pick(text.endings, u({key}, 'ending2'))
+             else '' end ||
+        pick(text.tails, u({key}, 'tail')),
         '{{p}}', {product}), '{{c}}', {city}),
         '{{n}}', (2 + below(u({key}, 'n')^2, 9))::varchar)
 """
@@ -28,9 +28,29 @@ def make_texts(engine: Engine) -> None:
     """Phrases, articles, parts and faults as tables."""
     engine.table(
         "latent.texts",
-        "aspect varchar, mood varchar, openings varchar[], middles varchar[], endings varchar[],"
-        " replies varchar[]",
-        phrases.text_rows(),
+        "place varchar, aspect varchar, mood varchar, kind varchar, openings varchar[],"
+        " middles varchar[], endings varchar[], joins varchar[], tails varchar[],"
+        " answers varchar[][], articles int[], second_asks varchar[], second_answers varchar[],"
+        " last_words varchar[]",
+        list(phrases.text_rows()),
+    )
+    engine.run(
+        f"""
+        create table latent.product_words as
+        -- what texts call a product, and which kind of it they tell apart
+        select idx, case when not is_consumable then category
+                         when name like '%清洁剂%' then '清洁剂'
+                         when name like '%盐%' then '专用盐'
+                         when name like '%刷%' or name like '%尘袋%' then '清扫耗材'
+                         else '滤芯' end as kind,
+               case when is_consumable
+                    then regexp_replace(replace(name, '{products.BRAND}', ''),
+                                        '[0-9]+(包|只装|kg)$', '')
+                    else category end as word,
+               case when is_consumable or idx % 2 = 0 then word else series || category end
+                   as long_word
+        from latent.products
+        """
     )
     engine.table(
         "latent.parts",
@@ -58,7 +78,6 @@ def make_texts(engine: Engine) -> None:
         "article_id int, title varchar, topic varchar, body varchar",
         [(101 + i, *row) for i, row in enumerate(phrases.ARTICLES)],
     )
-    engine.con.execute("set variable follow_ups = $1::varchar[]", [phrases.FOLLOW_UPS.split("|")])
 
 
 def _split(item: str) -> tuple[str, str]:
@@ -88,10 +107,10 @@ def make_callcentre(engine: Engine) -> None:
 
         create table world.callcentre.articles as
         select article_id, title, topic, body, 'published' as status,
-               timestamp '2023-05-08 10:00:00' + to_days(below(u(article_id, 'art'), 300))
-                   as published_at,
-               timestamp '2024-05-08 10:00:00' + to_days(below(u(article_id, 'art2'), 40))
-                   as updated_at,
+               local_at(-410 + below(u(article_id, 'art'), 300),
+                        34000 + below(u(article_id, 'arts'), 28000)) as published_at,
+               local_at(-54 + below(u(article_id, 'art2'), 40),
+                        34000 + below(u(article_id, 'arts2'), 28000)) as updated_at,
                0 as _from_day, null::int as _to_day
         from latent.articles order by 1;
 
@@ -150,29 +169,41 @@ def make_callcentre(engine: Engine) -> None:
     engine.run(
         f"""
         create table latent.tickets as
-        with timed as (
+        with drawn as (
             select calls.*, epoch(local_at(calls.day, second))::bigint as opened,
                    -- a call is taken soon; in writing thirty per cent wait long, at night more
                    case when u(source, 'via') < .5 then 5 + below(u(source, 'wait')^3, 900)
                         when u(source, 'slow') < .3 + (second > 64800)::int * .2
                         then 3600 + below(u(source, 'wait'), 40000)
-                        else 20 + below(u(source, 'wait')^3, 3000) end as waits,
+                        else 20 + below(u(source, 'wait')^3, 3000) end as wait,
                    case mood when 'bad' then 1 + below(u(source, 'takes')^2, 9) else
                         below(u(source, 'takes')^3, 3) end as takes_days,
                    person.base_satisfaction
-            from latent.calls as calls join latent.people as person using (pid))
-        select *, day + takes_days as solved_day,
-               waits + takes_days * 86400 + 600 + below(u(source, 'solve'), 9000) as solves,
+            from latent.calls as calls join latent.people as person using (pid)),
+        timed as (
+            -- who is not answered by ten in the evening is answered the next morning
+            select *, wait + case when (second + wait) % 86400 < 28800
+                                  then 28800 - (second + wait) % 86400 + spread(source, 3600)
+                                  when (second + wait) % 86400 > 79200
+                                  then 115200 - (second + wait) % 86400 + spread(source, 3600)
+                                  else 0 end as waits
+            from drawn)
+        select timed.*, day + takes_days as solved_day,
+               waits + takes_days * 86400 + 600 + below(u(source, 'solve'), 5400) as solves,
                case when u(source, 'rates') < .42 then greatest(1, least(5, round(
-                   (case mood when 'bad' then 2.3 when 'good' then 4.7 else 4.1 end)
+                   (case timed.mood when 'bad' then 2.3 when 'good' then 4.7 else 4.1 end)
                    + .7 * base_satisfaction - (waits > 3600)::int * .6
                    + z(source, 'rating') * .6)))::int end as rating,
-               (case mood when 'bad' then -700 when 'good' then 700 else 0 end
-                + 250 * base_satisfaction)::int as sentiment
-        from timed;
-
-        create table latent.articled as
-        select topic, list(article_id order by article_id) as ids from latent.articles group by 1;
+               (case timed.mood when 'bad' then -700 when 'good' then 700 else 0 end
+                + 250 * base_satisfaction)::int as sentiment,
+               word.kind, word.word,
+               -- the article that fits the first question, if the agent looked for one
+               case when u(source, 'article') < .7
+                    then nullif(pick(text.articles, u(source * 8, 'opening')), 0) end as article_id
+        from timed
+        join latent.product_words as word on word.idx = about
+        join latent.texts as text on text.place = 'call' and text.aspect = timed.aspect
+            and text.mood = timed.mood and text.kind = word.kind;
 
         create table world.callcentre.tickets as
         with stages as (
@@ -210,8 +241,7 @@ def make_callcentre(engine: Engine) -> None:
                     as resolved_at,
                ticket.again as reopened_count,
                case when status = 'closed' then rating end as satisfaction,
-               case when status = 'closed' and u(ticket.source, 'article') < .5
-                    then pick(articled.ids, u(ticket.source, 'which')) end as article_id,
+               case when status = 'closed' then ticket.article_id end as article_id,
                case when status = 'closed' then make_timestamp((opened + solves) * 1000000)
                     else make_timestamp((opened + least(waits, 86399 - ticket.second)) *
                         1000000) end
@@ -220,7 +250,6 @@ def make_callcentre(engine: Engine) -> None:
         from latent.tickets as ticket join stages using (source)
         join {spelled} as spelled on spelled.rec = ticket.source
         join latent.wechat_ids as wechat on wechat.pid = ticket.pid
-        left join latent.articled as articled on articled.topic = ticket.aspect
         left join (select pid, max(member_no) as member_no from latent.member_recs
                    where rec % 2 = 0 group by 1) as member on member.pid = ticket.pid
         left join latent.orders as orders on orders.buy = ticket.buy
@@ -234,37 +263,44 @@ def make_callcentre(engine: Engine) -> None:
         create table latent.messages as
         with said as (
             select ticket.ticket_id, seq, ticket.source * 8 + seq as source, ticket.mood,
-                   ticket.aspect, ticket.about, spelled.city,
+                   ticket.aspect, ticket.kind, ticket.word, ticket.article_id, spelled.city,
                    case when seq = 0 then 0
                         when seq = 1 then waits
                         else waits + (solves - waits) * (seq - 1) // 4 end as after,
-                   ticket.day * 86400 + ticket.second as began, ticket.opened, ticket.source as call
+                   ticket.day * 86400 + ticket.second as began, ticket.opened,
+                   ticket.source as call, waits, solves
             from latent.tickets as ticket
             join {spelled} as spelled on spelled.rec = ticket.source
             cross join range(2 + below(u(ticket.source, 'talks'), 4)) as numbers(seq))
-        select ticket_id, seq, source, mood, aspect, about, city, opened + after as said_at,
-               (began + after) // 86400 as day, call
-        from said;
+        select ticket_id, seq, source, mood, aspect, kind, word, article_id, city,
+               opened + spoken as said_at, (began + spoken) // 86400 as day, call
+        from (
+            -- talks that go on for days go on between eight and ten in the evening
+            select *, case when seq < 2 or solves - waits < 86400 then after
+                           else least(solves - 60 * (6 - seq), greatest(waits + 60 * seq,
+                                (began + after) // 86400 * 86400 + 28800
+                                + (began + after) % 86400 * 50400 // 86400 - began)) end as spoken
+            from said);
 
         create table world.callcentre.messages as
         select row_number() over (order by said_at, u(source, 'msg')) + 9000000 as message_id,
             ticket_id,
                seq::int as seq, case when seq % 2 = 0 then 'customer' else 'agent' end as sender,
                case when seq = 0 then {
-            COMPOSE.format(key="source", product="product.word", city="replace(city, '市', '')")
+            COMPOSE.format(key="source", product="word", city="replace(city, '市', '')")
         }
-                    when seq % 2 = 1 then pick(text.replies, u(source, 'reply'))
-                    else pick(getvariable('follow_ups'), u(source, 'follow')) end as body,
-               case when seq = 1 and u(call, 'article') < .5
-                    then pick(articled.ids, u(call, 'which')) end as article_id,
+                    -- the answer to the very opening of the call
+                    when seq = 1 then pick(pick(text.answers, u(call * 8, 'opening')),
+                                           u(source, 'reply'))
+                    when seq = 2 then pick(text.second_asks, u(source, 'follow'))
+                    when seq = 3 then pick(text.second_answers, u(source - 1, 'follow'))
+                    else pick(text.last_words, u(source, 'follow')) end as body,
+               case when seq = 1 then message.article_id end as article_id,
                make_timestamp(said_at * 1000000) as sent_at,
                day as _from_day, null::int as _to_day
         from latent.messages as message
-        join latent.texts as text on text.aspect = message.aspect and text.mood = message.mood
-        left join latent.articled as articled on articled.topic = message.aspect
-        join (select idx, case when is_consumable then replace(name, '{products.BRAND}', '')
-                               else category end as word from latent.products)
-            as product on product.idx = message.about
+        join latent.texts as text on text.place = 'call' and text.aspect = message.aspect
+            and text.mood = message.mood and text.kind = message.kind
         where day <= 869 order by said_at, message_id;
 
         insert into truths.truth.texts
@@ -305,10 +341,11 @@ def make_aftersales(engine: Engine) -> None:
     engine.run(
         f"""
         create table latent.partners as
+        -- one a province, at the place of its first store
         select store_idx, 'F' || digits(1 + (store_idx * 7) % 97, 3) as partner_code
-        from (select idx as store_idx from latent.stores where idx < 51 and idx % 3 = 0);
+        from (select min(idx) as store_idx from latent.stores group by province);
         create table latent.partner_of as
-        select city.idx as city_idx, arg_min(partner.partner_code,
+        select city.city, arg_min(partner.partner_code,
                (city.province <> store.province)::int * 1000 + (city.latitude -
                    store.latitude)^2 + (city.longitude - store.longitude)^2
                + store.idx * 1e-9) as partner_code
@@ -318,7 +355,7 @@ def make_aftersales(engine: Engine) -> None:
         select partner_code, replace(city, '市', '') || pick(['恒信', '速达', '安家', '鸿运',
             '佳诚'],
                    u(store_idx, 'partner')) || '家电服务有限公司' as name, province, city,
-               area_code || '-' || (60000000 + perm8(store_idx, 'pphone') % 30000000) as phone,
+               landline(area_code, perm8(store_idx, 'pphone')) as phone,
                0 as _from_day, null::int as _to_day
         from latent.partners join latent.stores on stores.idx = store_idx
         join (select idx as city_idx, area_code from latent.cities) using (city_idx) order by 1;
@@ -341,9 +378,7 @@ def make_aftersales(engine: Engine) -> None:
         from latent.installed as installed
         join {spelled} as spelled on spelled.rec = installed.buy * 4 + installed.line
         join latent.products as product on product.idx = installed.product
-        join latent.people as person on person.pid = installed.pid
-        join latent.homes as home on home.hid = installed.hid and home.seq = installed.home_seq
-        join latent.partner_of as partner on partner.city_idx = home.city_idx
+        join latent.partner_of as partner on partner.city = spelled.city
         left join latent.orders as orders on orders.buy = installed.buy
         left join latent.receipts as receipt on receipt.buy = installed.buy
         where (installed.day // 7 + 1) * 7 <= 869
@@ -363,9 +398,12 @@ def make_aftersales(engine: Engine) -> None:
                               1 as again)
             from broken where u2(buy, line, 'repeats') < .2
             union all
-            -- the installation itself, and cleaning for some
+            -- the installation itself, of what a fitter brings
             select installed.*, null, installed.day, 2 from latent.installed as installed
-            where u2(buy, line, 'install_visit') < .35)
+            join latent.products as product on product.idx = installed.product
+            where product.category in ('空调', '冰箱', '洗衣机', '洗碗机', '油烟机', '热水器',
+                                       '净水器')
+              and u2(buy, line, 'install_visit') < .5)
         select *, (buy * 4 + line) * 4 + again as source,
                told_day + case when again = 2 then 0
                    else 1 + below(u2(buy, line * 4 + again, 'waits')^1.5, 7) end as visit_day,
@@ -407,8 +445,7 @@ def make_aftersales(engine: Engine) -> None:
         from latent.visits_made as visit
         join {visit_spelled} as spelled on spelled.rec = visit.source
         join latent.products as product on product.idx = visit.product
-        join latent.homes as home on home.hid = visit.hid and home.seq = visit.home_seq
-        join latent.partner_of as partner on partner.city_idx = home.city_idx
+        join latent.partner_of as partner on partner.city = spelled.city
         left join latent.faults as fault on fault.category = product.category
         left join latent.visit_parts as part on part.source = visit.source
         where (visit_day // 7 + 1) * 7 <= 869;

@@ -25,25 +25,36 @@ def make_account_recs(engine: Engine) -> None:
         """
         create table latent.account_recs as
         with online as (
-            select pid, min(day) as first_day from latent.buys where channel <> 'store' group by 1),
+            select pid, min(day) as first_day, max(day) as last_day,
+                   min(day * 86400 + second) % 86400 as first_second
+            from latent.buys where channel <> 'store' group by 1),
         owners as (
-            select person.pid, person.join_day,
+            select person.pid, person.join_day, first_second, coalesce(last_day, 0) as last_day,
                    coalesce(online.first_day, 100000) as first_day
             from latent.people as person left join online using (pid)
             where online.pid is not null or u(person.pid, 'looks') < .12),
         dated as (
             select pid * 2 as rec, pid, greatest(least(first_day, join_day
-                   + below(u(pid, 'account')^2, 300)), join_day) as day from owners
+                   + below(u(pid, 'account')^2, 300)), join_day) as day,
+                   first_day, first_second, last_day from owners
             union all
             select pid * 2 + 1, pid, least(first_day, join_day + 300)
-                   + 40 + below(u(pid, 'again_day'), 500)
+                   + 40 + below(u(pid, 'again_day'), 500), null, null, last_day
             from owners where u(pid, 'again') < .09),
-        kept as (select * from dated where day <= 869)
-        select rec, pid, day, below(u(rec, 'account_second')^.8, 57600) + 25000 as second,
+        kept as (
+            select *, below(u(rec, 'account_second')^.8, 57600) + 25000 as drawn
+            from dated where day <= 869)
+        select rec, pid, day,
+               -- who opens an account in order to buy has it some minutes before
+               case when day = first_day
+                    then least(drawn, greatest(0, first_second - 90 - below(u(rec, 'opens'), 900)))
+                    else drawn end as second,
                120000 + row_number() over (order by day, u(rec, 'account_order')) * 3
                    + below(u(rec, 'account_gap'), 3) as account_id,
-               case when u(rec, 'closes') < .012
-                    then 500 + below(u(rec, 'closed'), 900) end as close_day
+               -- only who has bought for the last time closes an account
+               case when u(rec, 'closes') < .03
+                         and 500 + below(u(rec, 'closed'), 370) > last_day + 30
+                    then 500 + below(u(rec, 'closed'), 370) end as close_day
         from kept;
         """
     )
@@ -78,11 +89,16 @@ def make_accounts(engine: Engine) -> None:
         create table world.shop.accounts as
         with versions as (
             select *, mobile as shown, day as changed, seen(day) as _from_day,
-                   coalesce(new_day, end_day) as _to_day
+                   coalesce(new_day, end_day) as _to_day, true as is_open
             from latent.accounts where new_day is null or new_day > {START_DAY}
             union all
-            select *, new_mobile, new_day, seen(new_day), end_day
-            from latent.accounts where new_day is not null),
+            select *, new_mobile, new_day, seen(new_day), end_day, true
+            from latent.accounts where new_day is not null
+            union all
+            -- a closed account stays for its orders, without the person
+            select * replace (null as full_name, null as email, null as birthday), null, end_day,
+                   seen(end_day), null, false
+            from latent.accounts where end_day is not null),
         tests as (
             select 900000 + number * 11 as account_id,
                    pick(['test', '测试', 'qatest', 'test_user', '压测'], u(number, 'test'))
@@ -90,18 +106,20 @@ def make_accounts(engine: Engine) -> None:
                    below(u(number, 'test_day'), 860) as day
             from range({max(4, engine.persons // 400)}) as numbers(number))
         select account_id,
-               case when u(rec, 'username') < .5 then split_part(own.email, '@', 1)
+               case when not is_open then 'closed_' || account_id
+                    when u(rec, 'username') < .5 then split_part(own.email, '@', 1)
                     else 'qing_' || lower(substr(md5(rec::varchar || seed()), 1, 8)) end
                    as username,
-               nick as nickname,
+               case when is_open then nick else '已注销用户' end as nickname,
                case when u(rec, 'real') < .45 then full_name end as real_name, shown as mobile,
                versions.email,
-               case when u(rec, 'sexed') < .4 then case sex when '男' then 'M' else 'F' end
-                    else 'U' end as gender,
+               case when u(rec, 'sexed') < .4 and is_open
+                    then case sex when '男' then 'M' else 'F' end else 'U' end as gender,
                try_cast(case when birthday_calendar = 'solar' then birthday end as date)
                    as birthday,
-               case when u(pid, 'bound') < .45 and rec % 2 = 0 then wechat.unionid end as unionid,
-               'active' as status,
+               case when u(pid, 'bound') < .45 and rec % 2 = 0 and is_open
+                    then wechat.unionid end as unionid,
+               case when is_open then 'active' else 'closed' end as status,
                pick(['web', 'app', 'mini_program', 'mini_program'], u(rec, 'via'))
                    as registered_via,
                utc_at(day, second) as registered_at,
@@ -114,7 +132,8 @@ def make_accounts(engine: Engine) -> None:
         where _to_day is null or _to_day > {START_DAY}
         union all
         select account_id, username, username, '测试账号', '13800138000', 'test@test.com', 'U',
-               null, null, 'active', 'web', utc_at(day, 36000), utc_at(day, 36000), day, null
+               null, null, 'active', 'web', utc_at(day, 33000 + spread(account_id, 30000)),
+               utc_at(day, 33000 + spread(account_id, 30000)), day, null
         from tests
         order by account_id, _from_day;
 
@@ -205,7 +224,8 @@ def make_orders(engine: Engine) -> None:
         ordered as (
             select chosen.*, total.goods_fen, total.lines,
                    coalesce(redeemed.coupon_fen, 0) as discount_fen, redeemed.campaign as used,
-                   u(chosen.buy, 'staff') < .012 as by_staff,
+                   u(chosen.buy, 'staff') < .012 and chosen.day >= 60
+                       and getvariable('staff_accounts') > 0 as by_staff,
                    u(chosen.buy, 'cancel') < .03 as is_cancelled,
                    u(chosen.buy, 'gift') < .06 as is_gift,
                    row_number() over (order by chosen.day, chosen.second, u(chosen.buy, 'order'))
@@ -227,7 +247,8 @@ def make_orders(engine: Engine) -> None:
         from ordered
         join latent.account_recs as account on account.rec = ordered.own_rec
         left join latent.staff_accounts as staff_account
-            on staff_account.place = spread(ordered.buy, getvariable('staff_accounts'));
+            on staff_account.place
+                = spread(ordered.buy, greatest(1, getvariable('staff_accounts')));
         """
     )
     spelled = spell(
@@ -356,13 +377,14 @@ def make_orders(engine: Engine) -> None:
         from latent.orders where by_staff order by 4;
         insert into latent.rates
         select 'staff_purchase', 'shop', 'orders', .012, count(*), count(*) filter (by_staff)
-        from latent.orders;
+        from latent.orders where day >= 60;
 
         create table latent.addresses as
-        select account_id, min_by(buy, day * 100000 + second) as buy, min(day) as day,
+        select orders.account_id, min_by(buy, day * 100000 + second) as buy, min(day) as day,
                row_number() over (partition by account_id order by min(day), min(buy)) as turn
-        from latent.orders join {spelled} as spelled on spelled.rec = orders.buy
-        group by account_id, spelled.city, spelled.whose;
+        from latent.orders as orders
+        join {spelled} as spelled on spelled.rec = orders.buy
+        group by orders.account_id, spelled.city, spelled.whose;
 
         create table world.shop.addresses as
         select 500000 + row_number() over (order by address.day, u(address.buy, 'address'))
@@ -373,9 +395,11 @@ def make_orders(engine: Engine) -> None:
                utc_at(address.day, 30000 + below(u(address.buy, 'wrote'), 20000)) as updated_at,
                seen(address.day) as _from_day,
                case when turn > 1 and u(address.buy, 'drops') < .1
-                    then greatest(address.day + 30, 700 + below(u(address.buy, 'dropday'), 170))
-                    end as _to_day
+                    then least(greatest(address.day + 30, 700
+                                        + below(u(address.buy, 'dropday'), 170)), end_day)
+                    else end_day end as _to_day
         from latent.addresses as address join {spelled} as spelled on spelled.rec = address.buy
+        join (select account_id, end_day from latent.accounts) as account using (account_id)
         order by 1;
         delete from world.shop.addresses where _to_day <= {START_DAY} or _from_day > 869;
         """
@@ -408,8 +432,8 @@ def make_carts(engine: Engine) -> None:
             where u2(account.rec, turn, 'drops') < .45
               and coalesce(leave.leave_day, 100000)
                   > {START_DAY - 90} + below(u2(account.rec, turn, 'cartday'), 230)
-              and account.day
-                  <= {START_DAY - 90} + below(u2(account.rec, turn, 'cartday'), 230))
+              and {START_DAY - 90} + below(u2(account.rec, turn, 'cartday'), 230)
+                  between account.day + 1 and coalesce(account.close_day, 100000) - 1)
         select *, 7000000 + row_number() over (order by day, second, u(source, 'cartno'))
                    as cart_id
         from (select * from bought union all select * from dropped);

@@ -3,6 +3,7 @@
 from customer360.demo.world.engine import Engine
 from customer360.demo.world.service import COMPOSE
 from customer360.demo.world.spelling import Rates, note_records, spell
+from customer360.demo.world.vocabulary.phrases import INTERVIEW
 from customer360.demo.world.vocabulary.products import BRAND
 
 QUESTIONS = {
@@ -10,6 +11,17 @@ QUESTIONS = {
     "deep": '["购买渠道","最看重的因素","对产品的建议","您会推荐给朋友吗（0-10）","家中人数"]',
     "vip": '["对专属管家的评价","下次计划购买的品类","愿意受访吗","您会推荐给朋友吗（0-10）"]',
 }
+
+
+def further_talk() -> str:
+    """SQL of the questions and answers of an interview after the first."""
+    parts = []
+    for number, (question, good, bad) in enumerate(INTERVIEW):
+        answers = (
+            f"case interview.mood when 'good' then {good.split('|')} else {bad.split('|')} end"
+        )
+        parts.append(f"'\n问：{question}\n答：' || pick({answers}, u(rec, 'talk{number}')) || '。'")
+    return " || ".join(parts)
 
 
 def make_voice(engine: Engine) -> None:
@@ -33,6 +45,12 @@ def make_voice(engine: Engine) -> None:
                questions::json as questions, on_day(day) as opened_on,
                day as _from_day, null::int as _to_day
         from latent.surveys order by day, number;
+
+        create table latent.talked_of as
+        -- what people speak of when they are asked: what they bought first
+        select pid, min(buys.day) as bought_day, arg_min(product, buys.day * 1024 + buys.buy % 1024)
+                   as product
+        from latent.items join latent.buys as buys using (buy) where line = 1 group by 1;
 
         create table latent.survey_recs as
         select survey.number, survey.tier, person.pid, person.pid * 64 + survey.number as rec,
@@ -66,10 +84,13 @@ def make_voice(engine: Engine) -> None:
         f"""
         create table latent.responses as
         select survey.*, row_number() over (order by day, u(rec, 'rorder')) + 40000 as response_id,
+               case when bought_day < day then product else bits(rec, 'rproduct') % 60 end
+                   as product,
                case when feels > .15 then 'good' else 'bad' end as mood,
                pick(['quality', 'service', 'price', 'delivery'], u(rec, 'saspect')) as aspect,
                greatest(1, least(5, round(3.6 + .8 * feels + .5 * z(rec, 'csat'))))::int as csat
-        from latent.survey_recs as survey where day <= 869;
+        from latent.survey_recs as survey left join latent.talked_of using (pid)
+        where day <= 869;
 
         create table world.voice.responses as
         select response_id, 'SV' || digits(number + 1, 3) as survey_id, tier,
@@ -91,26 +112,27 @@ def make_voice(engine: Engine) -> None:
                case when u(rec, 'comments') < .5 then
                    {
             COMPOSE.format(
-                key="rec", product="product.category", city="replace(spelled.city, '市', '')"
+                key="rec", product="product.word", city="replace(spelled.city, '市', '')"
             )
         } end as comment,
                strftime(local_at(response.day, 32000 + below(u(rec, 'rsec'), 50000)),
                         '%Y-%m-%d %H:%M:%S') as submitted_at,
                response.day as _from_day, null::int as _to_day
         from latent.responses as response join {spelled} as spelled using (rec)
-        join latent.texts as text on text.aspect = response.aspect and text.mood = response.mood
-        join latent.products as product on product.idx = bits(rec, 'rproduct') % 60
+        join latent.product_words as product on product.idx = response.product
+        join latent.texts as text on text.place = 'told' and text.aspect = response.aspect
+            and text.mood = response.mood and text.kind = product.kind
         join latent.wechat_ids as ids on ids.pid = response.pid
         left join latent.followers as follower on follower.pid = response.pid
         {member.format(pid="response.pid")}
         order by submitted_at, response_id;
 
         create table latent.interview_recs as
-        select rec, pid, tier, feels, csat, aspect, mood,
+        select rec, pid, tier, feels, csat, aspect, mood, product,
                day + 5 + below(u(rec, 'ivday'), 20) as day,
                row_number() over (order by day, u(rec, 'ivorder')) + 700 as interview_id
-        from latent.responses where u(rec, 'interviewed') < case tier when 'vip' then .12
-              when 'deep' then .05 else 0 end;
+        from latent.responses where u(rec, 'interviewed') < case tier when 'vip' then .3
+              when 'deep' then .1 else 0 end;
         create table world.voice.interviews as
         select interview_id, case when u(rec, 'ivmember') < .5 then member.member_no end as
             member_no,
@@ -118,16 +140,13 @@ def make_voice(engine: Engine) -> None:
                case when u(rec, 'ivphone') < .6 then phone.mobile end as phone,
                pick(['周敏', '何嘉', '方晓', '陆遥'], u(rec, 'ivby')) as interviewer,
                home.city,
-               '["' || case interview.aspect when 'quality' then '质量' when 'price' then '价格'
-                    when 'service' then '服务' else '物流' end || '","使用习惯"]' as topics,
-               '问：最近使用感受如何？答：' ||
+               json_array(case interview.aspect when 'quality' then '质量' when 'price' then '价格'
+                    when 'service' then '服务' else '物流' end, '使用习惯', '购买意向') as topics,
+               '问：最近使用感受怎么样？\n答：' ||
                    {
-            COMPOSE.format(
-                key="rec", product="product.category", city="replace(home.city, '市', '')"
-            )
+            COMPOSE.format(key="rec", product="product.word", city="replace(home.city, '市', '')")
         }
-                   || ' 问：还有什么建议？答：' || pick(text.endings, u(rec, 'ivend'))
-                   as transcript,
+                   || {further_talk()} as transcript,
                case interview.mood when 'good' then '整体满意，愿意推荐，关注新品。'
                     else '有不满，集中在' || case interview.aspect when 'quality' then '质量'
                     when 'price' then '价格' when 'service' then '服务' else '物流' end
@@ -137,8 +156,9 @@ def make_voice(engine: Engine) -> None:
                interview.day as _from_day, null::int as _to_day
         from latent.interview_recs as interview
         join latent.names as names using (pid)
-        join latent.texts as text on text.aspect = interview.aspect and text.mood = interview.mood
-        join latent.products as product on product.idx = bits(rec, 'rproduct') % 60
+        join latent.product_words as product on product.idx = interview.product
+        join latent.texts as text on text.place = 'told' and text.aspect = interview.aspect
+            and text.mood = interview.mood and text.kind = product.kind
         join latent.people as person on person.pid = interview.pid
         join latent.homes as home on home.hid = person.hid and home.seq = 0
         join latent.phones as phone on phone.pid = interview.pid and phone.seq = 0
@@ -183,7 +203,9 @@ def make_voice(engine: Engine) -> None:
                case when u(rec, 'revon') < .6 then account_id end as account_id,
                stars::int as stars,
                {
-            COMPOSE.format(key="rec", product="product.short", city="replace(home.city, '市', '')")
+            COMPOSE.format(
+                key="rec", product="words.long_word", city="replace(home.city, '市', '')"
+            )
         }
                    as body,
                strftime(local_at(review.day, 30000 + below(u(rec, 'revsec'), 55000)),
@@ -194,10 +216,10 @@ def make_voice(engine: Engine) -> None:
                    as reply,
                review.day as _from_day, null::int as _to_day
         from latent.reviews as review
-        join latent.texts as text on text.aspect = review.aspect and text.mood = review.mood
-        join (select *, case when is_consumable then replace(name, '{BRAND}', '')
-                             when idx % 2 = 0 then category else series || category end as short
-              from latent.products) as product on product.idx = review.product
+        join latent.products as product on product.idx = review.product
+        join latent.product_words as words on words.idx = review.product
+        join latent.texts as text on text.place = 'told' and text.aspect = review.aspect
+            and text.mood = review.mood and text.kind = words.kind
         join latent.names as names on names.pid = review.pid
         join latent.people as person on person.pid = review.pid
         join latent.homes as home on home.hid = person.hid and home.seq = 0
@@ -216,8 +238,11 @@ def make_voice(engine: Engine) -> None:
                    as aspect,
                case when base_satisfaction + coalesce(mood.mood, 0) / 1000.0
                          + .5 * z(rec, 'pmood') > 0 then 'good' else 'bad' end as mood,
+               case when bought_day < post.day then product else bits(rec, 'pproduct') % 60 end
+                   as product,
                row_number() over (order by post.day, u(rec, 'porder')) + 5200000 as post_id
         from latent.post_recs as post join latent.people as person using (pid)
+        left join latent.talked_of on talked_of.pid = post.pid
         left join latent.moods as mood on mood.pid = post.pid and mood.month = post.day // 30;
         create table world.voice.posts as
         select post_id, pick(['小红书', '微博', '抖音', '知乎'], u(post.pid, 'platform')) as
@@ -228,18 +253,26 @@ def make_voice(engine: Engine) -> None:
                     else 'user' || digits(bits(post.pid, 'h3') % 1000000000, 9) end
                    as author_handle,
                replace(home.city, '市', '') as city,
-               pick(['#{BRAND}# ', '', '', '求助！', '分享一下：', '吐槽：'], u(rec, 'phead')) ||
+               pick(case post.mood when 'bad' then ['#{
+            BRAND
+        }# ', '', '', '避雷！', '吐槽：', '求支招：']
+                    else ['#{BRAND}# ', '', '', '分享一下：', '好物推荐 ', '真实体验：'] end,
+                    u(rec, 'phead')) ||
                    {
-            COMPOSE.format(key="rec", product="product.short", city="replace(home.city, '市', '')")
+            COMPOSE.format(
+                key="rec",
+                product=f"'{BRAND}' || product.word",
+                city="replace(home.city, '市', '')",
+            )
         } as body,
                below(u(rec, 'likes')^4, 800) as likes, below(u(rec, 'cmts')^4, 90) as comments,
                strftime(local_at(post.day, 25000 + below(u(rec, 'psec'), 60000)),
                         '%Y-%m-%d %H:%M:%S') as posted_at,
                post.day as _from_day, null::int as _to_day
         from latent.posts as post
-        join latent.texts as text on text.aspect = post.aspect and text.mood = post.mood
-        join (select *, '{BRAND}' || category as short from latent.products) as product
-            on product.idx = bits(rec, 'pproduct') % 60
+        join latent.product_words as product on product.idx = post.product
+        join latent.texts as text on text.place = 'told' and text.aspect = post.aspect
+            and text.mood = post.mood and text.kind = product.kind
         join latent.names as names on names.pid = post.pid
         join latent.people as person on person.pid = post.pid
         join latent.homes as home on home.hid = person.hid and home.seq = 0

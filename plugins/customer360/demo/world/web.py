@@ -5,7 +5,7 @@ at any size, and files by day come out in order.
 """
 
 from customer360.demo.world.engine import LAST_DAY, Engine
-from customer360.demo.world.life import MONTHS
+from customer360.demo.world.life import MONTHS, fading
 from customer360.demo.world.wechat import MINI_APP
 
 PERSON_MONTHS_AT_ONCE = 1_200_000
@@ -24,6 +24,7 @@ def make_visits_and_events(engine: Engine) -> None:
                follower.pid is not null and follower.has_mini and follower.day <= 869 as has_mini,
                follower.day as follow_day, follower.has_union, ids.openid_mini, ids.unionid,
                ids.anonymous_id, ids.anonymous_b, account.account_id, account.day as account_day,
+               coalesce(account.close_day, 100000) as close_day,
                member.member_no, person.channel
         from latent.people as person
         join latent.wechat_ids as ids using (pid)
@@ -75,7 +76,7 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
                    null::bigint as buy
             from stepped
             -- who is about to leave looks in less often
-            where coalesce(leave_day, 100000) - month * 30 > 75 or u(visit, 'fades') < .45),
+            where leave_day is null or u(visit, 'looks_in') < {fading(".2")}),
         bought as (
             select visitor.* exclude (channel), buys.buy + 1000000000000 as visit, buys.day,
                    greatest(0, buys.second - 400) as second,
@@ -86,7 +87,7 @@ def make_months(engine: Engine, first_month: int, end_month: int) -> None:
               and buys.day < {end_month * 30})
         select pid, visit, day, second, place, buy, openid_mini, has_union, unionid, member_no,
                premium, account_id,
-               account_id is not null and account_day <= day
+               account_id is not null and account_day <= day and day < close_day
                    and (buy is not null or u(visit, 'login') < .45) as is_known,
                case when place = 'app' then anonymous_b else anonymous_id end as anonymous_id,
                -- a browser forgets: after a clean-up the same person is another visitor

@@ -91,7 +91,7 @@ def make_wechat(engine: Engine) -> None:
                    || pick(['老友群', '福利群', '焕新交流群', '家电养护群'], u(chat, 'chatname'))
                    || (number + 1) as name,
                'staff_' || digits(below(u(chat, 'owner'), 9000), 4) as owner_userid,
-               store.store_code, epoch_s_at(day, 36000) as create_time,
+               store.store_code, epoch_s_at(day, 34000 + spread(chat, 30000)) as create_time,
                day as _from_day, null::int as _to_day
         from latent.groups join latent.stores as store on store.idx = store_idx
         order by create_time, chat_id;
@@ -118,7 +118,8 @@ def make_wechat(engine: Engine) -> None:
                    as join_time,
                pick(['扫码进群', '店员邀请', '好友邀请'], u(stages.pid, 'gscene')) as join_scene,
                case when stages.to_day is null and stays is not null
-                    then epoch_s_at(stages.from_day, 80000) end as quit_time,
+                    then epoch_s_at(stages.from_day, 30000 + spread(stages.pid, 52000)) end
+                   as quit_time,
                seen(stages.from_day) as _from_day, stages.to_day as _to_day
         from stages join latent.wechat_ids using (pid) join latent.names using (pid)
         join latent.followers as follower on follower.pid = stages.pid
@@ -141,9 +142,12 @@ def make_wechat(engine: Engine) -> None:
         from keyed join inviters on inviters.place = keyed.wanted
         where inviters.pid <> keyed.pid;
         create table world.wechat.referrals as
-        with firsts as (select pid, min(day) as first_day from latent.buys group by 1),
+        with firsts as (
+            select pid, min(day) as first_day, min(day * 86400 + second) % 86400 as first_second
+            from latent.buys group by 1),
         made as (
-            select pair.*, case when first_day >= day then first_day end as buys_day
+            -- the gift counts for a purchase from the day after the invitation on
+            select pair.*, case when first_day > day then first_day end as buys_day, first_second
             from latent.referral_pairs as pair left join firsts using (pid)),
         stages as (
             select *, false as converted, day as from_day, buys_day as to_day from made
@@ -152,7 +156,7 @@ def make_wechat(engine: Engine) -> None:
                invitee_ids.unionid as invitee_unionid,
                pick(['老带新有礼', '拼团', '好友助力'], u(stages.pid, 'programme')) as programme,
                epoch_s_at(day, 30000 + below(u(stages.pid, 'rsec'), 50000)) as invite_time,
-               case when converted then epoch_s_at(buys_day, 82000) end as converted_time,
+               case when converted then epoch_s_at(buys_day, first_second) end as converted_time,
                case when converted then 500 else 0 end as reward_points,
                from_day as _from_day, to_day as _to_day
         from stages join latent.wechat_ids as inviter_ids on inviter_ids.pid = inviter

@@ -77,7 +77,7 @@ FOREIGN = (
     "James Wilson,Nguyen Thi Lan,Sarah Johnson,Park Ji-woo,Marco Rossi,Emily Brown,Ahmed Hassan"
 )
 NICK_HEADS = (
-    "阳光 快乐 小 大 爱吃 追风 一只 晴天 静静的 奔跑的 南方 北方 云淡 微笑 可爱 深海 午后 星空"
+    "阳光 快乐 小 大 爱吃 追风 晴天 静静的 奔跑的 南方 北方 云淡 微笑 可爱 深海 午后 星空"
     " 会飞的"
     " 爱喝茶的 不想上班的 早睡的 加班的 温柔 佛系"
 )

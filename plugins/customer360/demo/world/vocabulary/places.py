@@ -1,4 +1,7 @@
-"""Cities, their districts with GB/T 2260 codes, and roads; data in cities.txt beside this file."""
+"""Cities, their districts with GB/T 2260 codes, and roads; data in cities.txt beside this file.
+
+Each district has its own coordinates and the main road that lies in it, in the districts' order.
+"""
 
 from pathlib import Path
 
@@ -14,6 +17,9 @@ COMMON_ROADS = (
     " 滨河路 环城东路 迎宾大道 科技路 工业南路 长江路 黄河路 南湖路"
 )
 
+SHORT_AREA_CODES = "0315 0351 0471 0535 0539 0553 0592 0717 0771 0816 0931 0991"
+"""Area codes whose numbers have seven digits; the others have eight."""
+
 
 def _lines() -> list[list[str]]:
     text = (Path(__file__).parent / "cities.txt").read_text(encoding="utf-8")
@@ -21,27 +27,26 @@ def _lines() -> list[list[str]]:
 
 
 def cities() -> list[tuple[object, ...]]:
-    """Index, code, province, city, latitude, longitude, weight, area code, roads."""
-    rows: list[tuple[object, ...]] = []
-    for code, province, city, point, weight, area, _, roads in _lines():
-        latitude, longitude = point.split(",")
-        rows.append(
-            (len(rows), code, province, city, float(latitude), float(longitude), int(weight),
-             area, roads.split())
-        )  # fmt: skip
-    return rows
+    """Index, code, province, city, latitude, longitude, weight, area code."""
+    return [
+        (index, code, province, city, *_point(point), int(weight), area)
+        for index, (code, province, city, point, weight, area, _, _) in enumerate(_lines())
+    ]
 
 
 def districts() -> list[tuple[object, ...]]:
-    """Index, index of the city, code, name, and a point some kilometres off the centre."""
+    """Index, index of the city, code, name, latitude, longitude, main roads."""
     rows: list[tuple[object, ...]] = []
-    for index, line in enumerate(_lines()):
-        latitude, longitude = (float(part) for part in line[3].split(","))
-        # Dongguan and Zhongshan have no districts: the city's own code, no name
-        for place, item in enumerate(line[6].split() or [line[0]]):
-            rows.append(
-                (len(rows), index, item[:6], item[6:],
-                 latitude + (place % 3 - 1) * 0.05 + place * 0.004,
-                 longitude + (place // 3 - 1) * 0.06 + place * 0.003)
-            )  # fmt: skip
+    for index, (code, _, _, centre, _, _, named, roads) in enumerate(_lines()):
+        if not named:
+            # Dongguan and Zhongshan have no districts: the city's own code, no name
+            rows.append((len(rows), index, code, "", *_point(centre), roads.split()))
+        for item, road in zip(named.split(), roads.split(), strict=named != ""):
+            name, point = item.split("@")
+            rows.append((len(rows), index, name[:6], name[6:], *_point(point), [road]))
     return rows
+
+
+def _point(text: str) -> tuple[float, float]:
+    latitude, longitude = text.split(",")
+    return float(latitude), float(longitude)
