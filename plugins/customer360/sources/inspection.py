@@ -197,8 +197,8 @@ def _look_at_text(table: FoundTable, file: Path) -> None:
 CATALOGUE = {
     "postgres": """
         select n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-            coalesce(array_position(i.indkey::smallint[], a.attnum), -1), a.attnotnull,
-            coalesce(col_description(c.oid, a.attnum), '')
+            coalesce(array_position(i.indkey::smallint[], a.attnum), -1) as key_position,
+            a.attnotnull, coalesce(col_description(c.oid, a.attnum), '') as remark
         from pg_class as c
         join pg_namespace as n on n.oid = c.relnamespace
         join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -210,7 +210,8 @@ CATALOGUE = {
     """,
     "mysql": """
         select c.table_schema, c.table_name, c.column_name, c.column_type,
-            coalesce(k.ordinal_position, -1), c.is_nullable = 'NO', c.column_comment
+            coalesce(k.ordinal_position, -1) as key_position, c.is_nullable = 'NO' as is_filled,
+            c.column_comment
         from information_schema.columns as c
         left join information_schema.key_column_usage as k
             on k.constraint_name = 'PRIMARY' and k.table_schema = c.table_schema
@@ -498,7 +499,7 @@ OFFSET = re.compile(r"([+-]\d\d(:?\d\d)?|Z)$")
 SHAPES = (
     ("bigint", re.compile(r"-?(0|[1-9]\d{0,17})")),
     ("decimal", re.compile(r"-?(0|[1-9]\d{0,11})(\.\d{1,6})?")),
-    ("double", re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")),
+    ("double", re.compile(r"-?\d{1,15}(\.\d+)?([eE][+-]?\d+)?")),
     ("boolean", re.compile(r"true|false", re.IGNORECASE)),
     ("date", re.compile(r"\d{4}[-/](0[1-9]|1[0-2])[-/]([0-2]\d|3[01])")),
     (
