@@ -1,6 +1,7 @@
 """The demo's real web services, read by the connector, well and while they misbehave."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import duckdb
 import httpx
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from customer360 import landing, raw
+from customer360.cli import cli
 from customer360.config import Config, load_config
 from customer360.demo.systems import company, read_connections
 from customer360.demo.systems.layout import Layout, load_secrets
@@ -204,3 +207,40 @@ def test_the_rate_limit_of_a_real_service_is_waited_for(
     batch = land(declared.model_copy(update={"sources": company_sources}), "campaign")["sends"]
     assert batch.rows == 60 * 24
     assert "429" in caplog.text
+
+
+def test_a_web_service_is_looked_at_and_declared(
+    living: Layout, declared: Config, tmp_path: Path
+) -> None:
+    def add(name: str, connection: str, table: str) -> dict[str, Any]:
+        words = ["--format", "rest", "--connection", connection, "--table", table, "--dry-run"]
+        done = CliRunner().invoke(cli, ["source", "add", name, *words])
+        assert done.exit_code == 0, (done.output, done.exception)
+        text = done.stdout.partition("\n# ")[0]
+        found = yaml.safe_load(text)[name]["tables"][table]
+        assert isinstance(found, dict)
+        return found
+
+    tickets = add("support", "callcentre", "tickets")
+    assert tickets["request"] == {
+        "path": "tickets",
+        "records": "data",
+        "pagination": {"kind": "cursor", "parameter": "cursor", "next": "next_cursor"},
+    }
+    assert tickets["key"] == ["ticket_id"]
+    assert tickets["cursor"]["column"] == "updated_at"
+    assert tickets["columns"]["updated_at"] == {"type": "timestamp", "required": True}
+    assert tickets["columns"]["ticket_id"] == {"type": "bigint", "required": True}
+    sends = add("mailing", "campaign", "sends")
+    assert sends["request"]["pagination"] == {"kind": "link"}
+    assert sends["request"]["records"] == "items"
+
+
+def test_source_check_asks_a_service_for_one_page(living: Layout, declared: Config) -> None:
+    # The second answer would be an error for ever.
+    order(living, system="callcentre", kind="error", times=0, after=1)
+    words = ["source", "check", "callcentre", "--table", "paged", "--json"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert len(json.loads(done.stdout)["tables"]["paged"]["rows"]) == 10
+    assert not list(load_settings().landing_dir.glob("callcentre/*"))

@@ -110,7 +110,7 @@ def inspect(
     """
     form = system["format"]
     if form in FILE_FORMATS:
-        tables = _files(name, system, wanted)
+        tables = _files(settings, name, system, wanted)
     elif form in DATABASE_FORMATS:
         tables = _catalogue(settings, system, wanted)
     else:
@@ -125,11 +125,13 @@ def inspect(
 # --- what there is ----------------------------------------------------------------------------
 
 
-def _files(name: str, system: dict[str, Any], wanted: Sequence[str]) -> list[FoundTable]:
+def _files(
+    settings: Settings, name: str, system: dict[str, Any], wanted: Sequence[str]
+) -> list[FoundTable]:
     """A table for each file; files that differ only by a day in their name are one table."""
-    from customer360.sources.files import resolve_path
+    from customer360.sources import files
 
-    folder = resolve_path(system["path"])
+    folder = files.open_session(settings, name, Source.model_construct(**system, tables={})).folder
     if not folder.is_dir():
         raise SourceError(f"{name}: there is no folder {folder}")
     found: dict[str, FoundTable] = {}
@@ -441,15 +443,6 @@ def _sample(
         ]
         names = ", ".join(quote(column) for column in relation.columns)
         _classify(table, connection, f"select {names} from ({relation.sql}) limit {SAMPLE_ROWS}")
-        if "request" in table.where:
-            table.cursor = next(
-                (
-                    column.name
-                    for column in table.columns
-                    if CHANGED_AT.fullmatch(column.name) and column.type in ("timestamp", "date")
-                ),
-                None,
-            )
 
 
 def _declared_of(kind: str) -> str:
@@ -485,6 +478,17 @@ def _classify(table: FoundTable, connection: duckdb.DuckDBPyConnection, query: s
     table.columns = [column for column in table.columns if not column.name.startswith("_")]
     if not table.key:
         table.key = _guess_key(table, cells)
+    if "request" in table.where:
+        table.cursor = next(
+            (
+                column.name
+                for column in table.columns
+                if CHANGED_AT.fullmatch(column.name)
+                and column.type in ("timestamp", "date")
+                and None not in cells[column.name]
+            ),
+            None,
+        )
     for column in table.columns:
         column.is_required = column.name in table.key or column.name == table.cursor
         has_zone = any(OFFSET.search(value) for value in cells[column.name][:50] if value)
