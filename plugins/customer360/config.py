@@ -31,6 +31,7 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 COLUMN_TYPE = re.compile(
     r"text|bigint|integer|double|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)"
 )
+MOMENT_FORMAT = re.compile(r"([^%]|%-?[aAbBcdfgGHIjmMnpSuUVwWxXyYzZ%])*")
 PersonalClass = Literal[
     "none",
     "identifier",
@@ -76,8 +77,10 @@ class Column(Strict):
 
     ``zone`` says in which time zone a timestamp without offset is written: ``local`` (the
     company's), or a zone's name. ``path`` says where in a JSON record the value stands
-    (``properties.$city``); the column's own name where it is not given. ``format`` says how a date
-    or timestamp is written (``%Y/%m/%d``), ``epoch_s`` or ``epoch_ms`` for numbers.
+    (``properties.$city``; ``"a.b".c`` where a key holds a dot); the column's own name where it is
+    not given. ``format`` says how a date or timestamp is written: ``%Y/%m/%d %H:%M`` as in
+    strptime, ``epoch_s`` or ``epoch_ms`` for numbers since 1970, ``excel`` for the serial days of a
+    spreadsheet.
     """
 
     type: str
@@ -101,6 +104,23 @@ class Column(Strict):
                 "json, decimal(precision,scale)"
             )
         return value
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, value: str | None) -> str | None:
+        if value is None or value in ("epoch_s", "epoch_ms", "excel"):
+            return value
+        if "%" not in value or not MOMENT_FORMAT.fullmatch(value):
+            raise ValueError(
+                f"'{value}' is not epoch_s, epoch_ms, excel or a format such as %Y/%m/%d %H:%M:%S"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _format_has_meaning(self) -> "Column":
+        if self.format and self.type not in ("date", "timestamp"):
+            raise ValueError(f"`format` has no meaning for type {self.type}")
+        return self
 
     @field_validator("zone")
     @classmethod
@@ -190,6 +210,8 @@ class Table(Strict):
             ``state`` reads the files as they stand each time.
         day_in_name: files: how a file's name holds its day (``%Y-%m-%d``); files of later days
             than the as-of day are left for their own run.
+        records: json_lines: each file is one document; path to its list of records
+            (``data.items``), empty where the document is the list.
         sheet: excel: name of the sheet; the first where it is not given.
         relation: databases: ``schema.table`` there; the table's own name where it is not given.
         request: rest: what to ask.
@@ -200,6 +222,7 @@ class Table(Strict):
     file: str | None = None
     each_file: Literal["once", "state"] = "state"
     day_in_name: str | None = None
+    records: str | None = None
     sheet: str | None = None
     relation: str | None = None
     request: Request | None = None
@@ -267,8 +290,9 @@ class Source(Strict):
         if not is_file and not self.connection:
             raise ValueError(f"format {self.format} needs `connection`, an Airflow Connection")
         wanted = "file" if is_file else "request" if self.format == "rest" else None
-        others = {"file", "sheet", "day_in_name", "relation", "request", "deletes"}
-        others -= {"file", "sheet", "day_in_name"} if is_file else set()
+        of_files = {"file", "records", "sheet", "day_in_name"}
+        others = of_files | {"relation", "request", "deletes"}
+        others -= of_files if is_file else set()
         others -= {"relation", "deletes"} if self.format in DATABASE_FORMATS else set()
         others -= {"request"} if self.format == "rest" else set()
         for name, table in self.tables.items():
