@@ -48,6 +48,8 @@ def resolve_path(declared: str) -> Path:
 class FileSession:
     """The files of one source."""
 
+    connection: duckdb.DuckDBPyConnection | None = None
+
     def __init__(self, source: Source) -> None:
         assert source.path
         self.source = source

@@ -26,14 +26,13 @@ from customer360.config import (
     Table,
 )
 from customer360.connections import resolve
-from customer360.demo.systems.world import load_extension
 from customer360.exceptions import SourceError
 from customer360.personal import guess_class
 from customer360.settings import Settings
 from customer360.sources import open_session
 from customer360.sources.relation import Reading
 from customer360.sources.web_service import Answer, WebService
-from customer360.warehouse import connect, first_line, literal, quote
+from customer360.warehouse import connect, first_line, literal, load_extension, quote
 
 SAMPLE_ROWS = 2_000
 HEAD_BYTES = 1_000_000
@@ -418,8 +417,9 @@ def _sample(
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.closing(open_session(settings, name, source)) as session,
-        connect(settings) as connection,
+        connect(settings) as ours,
     ):
+        connection = session.connection or ours
         today = dt.datetime.now(company.zone).date()
         reading = Reading(
             settings=settings,
