@@ -30,7 +30,7 @@ import httpx
 
 from customer360.config import Pagination, Source, Table
 from customer360.connections import resolve
-from customer360.exceptions import BusyError, SourceError, SourceUnavailableError
+from customer360.exceptions import BusyError, SourceError
 from customer360.settings import Settings
 from customer360.sources.json_rows import json_relation
 from customer360.sources.relation import Reading, Relation
@@ -207,11 +207,11 @@ class RestSession:
             before = workspace.content()
             workspace.clear()
         if is_short:
-            raise SourceUnavailableError(
+            raise SourceError(
                 f"{reading.name}: the service says in `total` that there are more records than its "
                 f"pages hold, {PASSES} times in a row"
             )
-        raise SourceUnavailableError(
+        raise SourceError(
             f"{reading.name}: the listing changes while it is read, {PASSES} times in a row, so "
             "that a record may be missed. Let the service filter (until_parameter), use its cursor "
             "pagination if it has one, or read it when it rests."
@@ -277,7 +277,7 @@ class RestSession:
         again = None if following is None else _hash(following)
         if again == asked or again in workspace.asked:
             if lines:
-                raise SourceUnavailableError(
+                raise SourceError(
                     f"{what}: the service names a {pagination.kind} that it named before: it would "
                     "go round in a circle. The page is not kept; run it again, and tell the owner "
                     "of the service if it stays so."

@@ -23,7 +23,7 @@ import httpx
 import tenacity
 
 from customer360.connections import Connection
-from customer360.exceptions import ConfigError, SourceError, SourceUnavailableError
+from customer360.exceptions import ConfigError, SourceError
 
 log = logging.getLogger(__name__)
 
@@ -164,8 +164,7 @@ class WebService:
 
         Raises:
             RefusedError: the service does not accept the request.
-            SourceUnavailableError: no whole answer after all attempts.
-            SourceError: an answer that is too large, or leads elsewhere.
+            SourceError: no whole answer after all attempts, or one that is too large.
         """
         patience = self.patience
         retrying = tenacity.Retrying(
@@ -179,7 +178,7 @@ class WebService:
         try:
             return retrying(self._attempt, what, url, encoding)
         except _PassingError as error:
-            raise SourceUnavailableError(
+            raise SourceError(
                 f"{what}: {error.reason}, {patience.attempts} times in a row. The pages read so "
                 "far are kept; run it again and it goes on from there."
             ) from None
@@ -231,7 +230,7 @@ class WebService:
         if status in PASSING:
             after = retry_after(response.headers)
             if after is not None and after > self.patience.longest_asked:
-                raise SourceUnavailableError(
+                raise SourceError(
                     f"{what}: the service answers {status} and asks to come back in {after:.0f} s. "
                     "The pages read so far are kept; run it again then."
                 )
