@@ -27,6 +27,7 @@ from customer360.settings import PROJECT, load_settings
 from customer360.sources.inspection import guess_type, identifier
 
 HAS_DATABASES = importlib.util.find_spec("customer360.sources.databases") is not None
+needs_databases = pytest.mark.skipif(not HAS_DATABASES, reason="no connector for databases")
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 ORDERS = """order_no;member_no;buyer_name;mobile;paid_at;total;note
@@ -160,6 +161,7 @@ def test_a_csv_source_is_added_by_the_readme(project: Path, drops: Path) -> None
         raise_(run(*[word.replace("/srv/drops/web", str(drops)) for word in commands("web")[0]]))
 
 
+@needs_databases
 def test_a_postgresql_source_is_added_by_the_readme(project: Path, helpdesk: None) -> None:
     dry, added = [succeed(command) for command in commands("helpdesk")[:2]]
     assert not re.search("李雷|1381234|漏水", dry + added)
@@ -188,6 +190,7 @@ def test_a_postgresql_source_is_added_by_the_readme(project: Path, helpdesk: Non
     assert '"order"' in model.read_text(encoding="utf-8")
 
 
+@needs_databases
 def test_every_table_that_the_user_may_read_is_found(project: Path, helpdesk: None) -> None:
     found = answer("source", "add", "desk", "--format", "postgres", "--connection", "tickets")
     assert set(found["tables"]) == {"tickets", "visits"}
@@ -291,9 +294,10 @@ def test_files_by_day_are_one_table_and_gbk_is_noticed(project: Path, tmp_path: 
         text = f"单号|商品名|金额\nA{day}|空调|12.5\nB{day}|冰箱|99\n"
         (folder / f"receipts-2017-10-{day}.csv").write_bytes(text.encode("gb18030"))
     (folder / "shops.csv").write_text("id,city\n1,Berlin\n", encoding="utf-8")
+    (folder / "Shops.csv").write_text("id,city\n2,Bonn\n", encoding="utf-8")
     (folder / ".hidden.csv").write_text("x\n1\n", encoding="utf-8")
     found = answer("source", "add", "kasse", "--format", "csv", "--path", str(folder))
-    assert set(found["tables"]) == {"receipts", "shops"}
+    assert set(found["tables"]) == {"receipts", "shops", "shops_2"}
     text = (project / "config" / "sources.yml").read_text(encoding="utf-8")
     receipts = yaml.safe_load(text)["tiny"]["sources"]["kasse"]["tables"]["receipts"]
     assert receipts["file"] == "receipts-*.csv"
@@ -321,7 +325,10 @@ def test_a_table_called_like_an_entity_does_not_feed_it(project: Path, tmp_path:
         (["web", "--format", "postgres"], "needs --connection"),
         (["till", "--format", "csv", "--path", "x"], "has a source 'till' already"),
         (["web", "--format", "csv", "--path", "/nowhere"], "there is no folder"),
-        (["web", "--format", "mysql", "--connection", "c"], "connection 'c' is not known"),
+        (
+            ["web", "--format", "rest", "--connection", "c", "--table", "x"],
+            "connection 'c' is not known",
+        ),
     ],
 )
 def test_what_cannot_be_added_is_said_and_nothing_is_written(
