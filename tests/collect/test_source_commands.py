@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import openpyxl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -307,6 +309,32 @@ def test_files_by_day_are_one_table_and_gbk_is_noticed(project: Path, tmp_path: 
     assert receipts["delimiter"] == "|"
     assert receipts["key"] == ["单号"]
     assert "空调" in run("source", "check", "kasse").output
+
+
+@pytest.mark.parametrize("form", ["parquet", "json_lines", "excel"])
+def test_other_kinds_of_files_are_looked_at_too(project: Path, tmp_path: Path, form: str) -> None:
+    folder = tmp_path / "visits"
+    folder.mkdir()
+    rows = [{"visit_no": number, "phone": f"1381234{5000 + number}"} for number in range(3)]
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), folder / "visits.parquet")
+    elif form == "json_lines":
+        text = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / "visits.jsonl").write_text(text, encoding="utf-8")
+    else:
+        book = openpyxl.Workbook()
+        assert book.active
+        for line in (["visit_no", "phone"], *(list(row.values()) for row in rows)):
+            book.active.append(line)
+        book.save(folder / "visits.xlsx")
+    answer("source", "add", "partner", "--format", form, "--path", str(folder))
+    text = (project / "config" / "sources.yml").read_text(encoding="utf-8")
+    visits = yaml.safe_load(text)["tiny"]["sources"]["partner"]["tables"]["visits"]
+    assert visits["columns"]["visit_no"] == {"type": "bigint", "required": True}
+    assert visits["columns"]["phone"] == {"type": "text", "personal": "contact"}
+    shown = run("source", "check", "partner")
+    assert shown.exit_code == 0, (shown.output, shown.exception)
+    assert "138****5001" in shown.output
 
 
 def test_a_table_called_like_an_entity_does_not_feed_it(project: Path, tmp_path: Path) -> None:
