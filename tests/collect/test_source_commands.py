@@ -259,12 +259,17 @@ def test_source_list_knows_fresh_stale_and_never(company: Any) -> None:
     till = described["sources"]["till"]
     assert till["status"] == "stale"
     assert till["tables"]["transactions"]["as_of"] == "2017-10-20"
-    assert till["tables"]["products"]["status"] == "fresh"
+    assert till["tables"]["products"]["status"] == "stale"
     assert described["sources"]["customer_file"]["status"] == "fresh"
     shown = run("source", "list").output
     assert re.search(
         r"transactions +stale +by transaction_timestamp +[\d,]+ rows on 2017-10-20", shown
     )
+    # What was read again and has not changed lands no new batch, and is fresh all the same.
+    pipeline.extract(settings, "till", last)
+    products = answer("source", "list")["sources"]["till"]["tables"]["products"]
+    assert products["as_of"] == "2017-10-20"
+    assert products["status"] == "fresh"
 
 
 def test_check_says_drift_in_words_and_ends_with_one(company: Any) -> None:
