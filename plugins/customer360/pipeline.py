@@ -72,9 +72,7 @@ def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any
     policy = config.policies.stale
     days = [batch.day for batch in landing.batches(settings, source) if batch.day < as_of]
     # A reading that found nothing new lands no batch, yet it was a delivery.
-    delivered = state.runs_that_did(_engine(settings), f"extract_{source}")
-    ingested = [dt.date.fromisoformat(run.removeprefix(INGEST)) for run in delivered]
-    days += [day for day in ingested if day < as_of]
+    days += [day for name, day in _extractions(settings) if name == source and day < as_of]
     name = f"source {source} could not be read for {as_of}"
     if policy.verdict(source) == "stop":
         raise GateError(
@@ -100,6 +98,22 @@ def take_up(settings: Settings, as_of: dt.date, runs: list[str]) -> None:
     """Note for :func:`status` that a scheduler goes on with ``runs`` of a day that were cut off."""
     with state.record_step(_engine(settings), _ingest_id(as_of), TAKEN_UP) as result:
         result["runs"] = runs
+
+
+def last_extracted(settings: Settings) -> dict[str, dt.date]:
+    """source -> the newest day as of which it was read to its end, whether or not it had news."""
+    newest: dict[str, dt.date] = {}
+    for source, day in _extractions(settings):
+        newest[source] = max(day, newest.get(source, day))
+    return newest
+
+
+def _extractions(settings: Settings) -> list[tuple[str, dt.date]]:
+    """(source, day) of every reading that came to its end."""
+    return [
+        (step.removeprefix("extract_"), dt.date.fromisoformat(run_id.removeprefix(INGEST)))
+        for run_id, step in state.done_steps(_engine(settings), INGEST, "extract_")
+    ]
 
 
 def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:

@@ -460,15 +460,19 @@ def record_step(engine: Engine, run_id: str, step: str) -> Iterator[dict[str, An
             )
 
 
-def runs_that_did(engine: Engine, step: str) -> list[str]:
-    """Ids of the runs in which an attempt at ``step`` succeeded."""
-    query = select(steps.c.run_id).where(steps.c.step == step, steps.c.status == "done").distinct()
-    with engine.begin() as connection:
-        return list(connection.execute(query).scalars())
-
-
 def run_steps(engine: Engine, run_id: str) -> list[RowMapping]:
     """The attempts of a run in the order in which they began."""
     query = select(steps).where(steps.c.run_id == run_id).order_by(steps.c.started_at)
     with engine.begin() as connection:
         return list(connection.execute(query).mappings())
+
+
+def done_steps(engine: Engine, run_prefix: str, step_prefix: str) -> list[tuple[str, str]]:
+    """(run, step) of every attempt that ended well, of runs and steps whose names begin so."""
+    query = select(steps.c.run_id, steps.c.step).where(
+        steps.c.status == "done",
+        steps.c.run_id.startswith(run_prefix, autoescape=True),
+        steps.c.step.startswith(step_prefix, autoescape=True),
+    )
+    with engine.begin() as connection:
+        return [(row.run_id, row.step) for row in connection.execute(query.distinct())]

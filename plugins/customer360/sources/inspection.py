@@ -9,7 +9,7 @@ import datetime as dt
 import itertools
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from customer360.settings import Settings
 from customer360.sources import open_session
 from customer360.sources.relation import Reading
 from customer360.sources.web_service import Answer, WebService
-from customer360.warehouse import connect, first_line, literal, load_extension, quote
+from customer360.warehouse import connect, first_line, literal, quote
 
 SAMPLE_ROWS = 2_000
 HEAD_BYTES = 1_000_000
@@ -109,9 +109,9 @@ def inspect(
     """
     form = system["format"]
     if form in FILE_FORMATS:
-        tables = _files(name, system, wanted)
+        tables = _files(settings, name, system, wanted)
     elif form in DATABASE_FORMATS:
-        tables = _catalogue(settings, system, wanted)
+        tables = _catalogue(settings, name, system, wanted)
     else:
         tables = _resources(settings, system, wanted)
     if form in DATABASE_FORMATS:
@@ -124,11 +124,13 @@ def inspect(
 # --- what there is ----------------------------------------------------------------------------
 
 
-def _files(name: str, system: dict[str, Any], wanted: Sequence[str]) -> list[FoundTable]:
+def _files(
+    settings: Settings, name: str, system: dict[str, Any], wanted: Sequence[str]
+) -> list[FoundTable]:
     """A table for each file; files that differ only by a day in their name are one table."""
-    from customer360.sources.files import resolve_path
+    from customer360.sources import files
 
-    folder = resolve_path(system["path"])
+    folder = files.open_session(settings, name, Source.model_construct(**system, tables={})).folder
     if not folder.is_dir():
         raise SourceError(f"{name}: there is no folder {folder}")
     found: dict[str, FoundTable] = {}
@@ -153,6 +155,8 @@ def _files(name: str, system: dict[str, Any], wanted: Sequence[str]) -> list[Fou
         table = identifier(stem)
         if wanted and not {table, file.name, stem}.intersection(wanted):
             continue
+        if table in found and found[table].where["file"] != where["file"]:
+            table = _free(table, list(found))
         if table not in found:
             found[table] = FoundTable(table, where)
             if system["format"] == "csv":
@@ -196,8 +200,8 @@ def _look_at_text(table: FoundTable, file: Path) -> None:
 CATALOGUE = {
     "postgres": """
         select n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-            coalesce(array_position(i.indkey::smallint[], a.attnum), -1), a.attnotnull,
-            coalesce(col_description(c.oid, a.attnum), '')
+            coalesce(array_position(i.indkey::smallint[], a.attnum), -1) as key_position,
+            a.attnotnull, coalesce(col_description(c.oid, a.attnum), '') as remark
         from pg_class as c
         join pg_namespace as n on n.oid = c.relnamespace
         join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -209,7 +213,8 @@ CATALOGUE = {
     """,
     "mysql": """
         select c.table_schema, c.table_name, c.column_name, c.column_type,
-            coalesce(k.ordinal_position, -1), c.is_nullable = 'NO', c.column_comment
+            coalesce(k.ordinal_position, -1) as key_position, c.is_nullable = 'NO' as is_filled,
+            c.column_comment
         from information_schema.columns as c
         left join information_schema.key_column_usage as k
             on k.constraint_name = 'PRIMARY' and k.table_schema = c.table_schema
@@ -232,45 +237,57 @@ TYPES = (
 
 
 def _catalogue(
-    settings: Settings, system: dict[str, Any], wanted: Sequence[str]
+    settings: Settings, name: str, system: dict[str, Any], wanted: Sequence[str]
 ) -> list[FoundTable]:
     """Tables of a database with columns and primary keys, as its catalogue has them."""
-    form = system["format"]
+    source = Source.model_construct(**system, tables={})
+    with contextlib.closing(open_session(settings, name, source)) as session:
+        assert session.connection
+        try:
+            return _listed(session.connection, system["format"], wanted)
+        except duckdb.Error as error:
+            raise SourceError(
+                f"{name}: the database's catalogue cannot be read: {first_line(error)}"
+            ) from None
+
+
+def _listed(
+    connection: duckdb.DuckDBPyConnection, form: str, wanted: Sequence[str]
+) -> list[FoundTable]:
+    """Tables of the database that a session has attached as ``source``."""
     found: dict[tuple[str, str], FoundTable] = {}
     keys: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    with _attached(settings, system) as connection:
-        rows = connection.execute(
-            f"from {form}_query('there', {literal(CATALOGUE[form])})"
-        ).fetchall()
-        for schema, relation, column, kind, position, is_filled, comment in rows:
-            place = f"{schema}.{relation}"
-            if wanted and not {relation, place}.intersection(wanted):
-                continue
-            where = (
-                {}
-                if identifier(relation) == relation and _is_usual(schema, form)
-                else {"relation": place if form == "postgres" else relation}
+    rows = connection.execute(f"from {form}_query('source', {literal(CATALOGUE[form])})").fetchall()
+    for schema, relation, column, kind, position, is_filled, comment in rows:
+        place = f"{schema}.{relation}"
+        if wanted and not {relation, place}.intersection(wanted):
+            continue
+        if (schema, relation) not in found:
+            name = _free(identifier(relation), [table.name for table in found.values()])
+            is_plain = name == relation and _is_usual(schema, form)
+            named = place if form == "postgres" else relation
+            found[schema, relation] = FoundTable(name, {} if is_plain else {"relation": named})
+        table = found[schema, relation]
+        table.columns.append(
+            FoundColumn(column, _declared_type(kind), "none", False, _one_line(comment))
+        )
+        if int(position) >= 0:
+            keys.setdefault((schema, relation), []).append((int(position), column))
+        is_moment = table.columns[-1].type in ("timestamp", "date")
+        if CHANGED_AT.fullmatch(column) and is_moment and is_filled and table.cursor is None:
+            table.cursor = column
+    for (schema, relation), table in found.items():
+        table.key = [column for _, column in sorted(keys.get((schema, relation), []))]
+        table.is_key_known = bool(table.key)
+        place = ".".join(quote(part) for part in ("source", schema, relation))
+        _classify(table, connection, f"select * from {place} limit {SAMPLE_ROWS}")
+        if table.cursor:
+            table.where["deletes"] = {"every_days": 7}
+            table.remarks.append(
+                f"read by {table.cursor}, and every key once in 7 days to find deleted rows"
             )
-            table = found.setdefault((schema, relation), FoundTable(identifier(relation), where))
-            table.columns.append(
-                FoundColumn(column, _declared_type(kind), "none", False, _one_line(comment))
-            )
-            if int(position) >= 0:
-                keys.setdefault((schema, relation), []).append((int(position), column))
-            if CHANGED_AT.fullmatch(column) and is_filled and table.cursor is None:
-                table.cursor = column
-        for (schema, relation), table in found.items():
-            table.key = [column for _, column in sorted(keys.get((schema, relation), []))]
-            table.is_key_known = bool(table.key)
-            place = ".".join(quote(part) for part in ("there", schema, relation))
-            _classify(table, connection, f"select * from {place} limit {SAMPLE_ROWS}")
-            if table.cursor:
-                table.where["deletes"] = {"every_days": 7}
-                table.remarks.append(
-                    f"read by {table.cursor}, and every key once in 7 days to find deleted rows"
-                )
-            else:
-                table.remarks.append("no column says when a row changed: it is read whole each day")
+        else:
+            table.remarks.append("no column says when a row changed: it is read whole each day")
     if not found:
         raise SourceError(
             "the connection's user may read no table"
@@ -281,36 +298,6 @@ def _catalogue(
 
 def _is_usual(schema: str, form: str) -> bool:
     return form == "mysql" or schema == "public"
-
-
-@contextlib.contextmanager
-def _attached(settings: Settings, system: dict[str, Any]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to which the database is attached, read-only, as ``there``."""
-    form, known = system["format"], resolve(settings, system["connection"])
-    parts = {
-        "host": known.host,
-        "port": str(known.port) if known.port else None,
-        "user": known.login,
-        "password": known.password,
-        "database": known.schema,
-    }
-    given = ", ".join(f"{name} {literal(value)}" for name, value in parts.items() if value)
-    with connect(settings) as connection:
-        try:
-            load_extension(connection, f"{form}_scanner")
-            connection.execute(f"create secret there (type {form}, {given})")
-            connection.execute(f"attach '' as there (type {form}, secret there, read_only)")
-        except duckdb.Error as error:
-            raise SourceError(
-                f"connection '{known.name}': the database does not let us in: {first_line(error)}. "
-                "See host, port, login, password and schema (the database) of the connection."
-            ) from None
-        try:
-            yield connection
-        except duckdb.Error as error:
-            raise SourceError(
-                f"connection '{known.name}': the database cannot be read: {first_line(error)}"
-            ) from None
 
 
 def _declared_type(kind: str) -> str:
@@ -414,8 +401,9 @@ def _sample(
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.closing(open_session(settings, name, source)) as session,
-        connect(settings) as connection,
+        connect(settings) as ours,
     ):
+        connection = session.connection or ours
         today = dt.datetime.now(company.zone).date()
         reading = Reading(
             settings=settings,
@@ -439,15 +427,6 @@ def _sample(
         ]
         names = ", ".join(quote(column) for column in relation.columns)
         _classify(table, connection, f"select {names} from ({relation.sql}) limit {SAMPLE_ROWS}")
-        if "request" in table.where:
-            table.cursor = next(
-                (
-                    column.name
-                    for column in table.columns
-                    if CHANGED_AT.fullmatch(column.name) and column.type in ("timestamp", "date")
-                ),
-                None,
-            )
 
 
 def _declared_of(kind: str) -> str:
@@ -483,6 +462,17 @@ def _classify(table: FoundTable, connection: duckdb.DuckDBPyConnection, query: s
     table.columns = [column for column in table.columns if not column.name.startswith("_")]
     if not table.key:
         table.key = _guess_key(table, cells)
+    if "request" in table.where:
+        table.cursor = next(
+            (
+                column.name
+                for column in table.columns
+                if CHANGED_AT.fullmatch(column.name)
+                and column.type in ("timestamp", "date")
+                and None not in cells[column.name]
+            ),
+            None,
+        )
     for column in table.columns:
         column.is_required = column.name in table.key or column.name == table.cursor
         has_zone = any(OFFSET.search(value) for value in cells[column.name][:50] if value)
@@ -497,7 +487,7 @@ OFFSET = re.compile(r"([+-]\d\d(:?\d\d)?|Z)$")
 SHAPES = (
     ("bigint", re.compile(r"-?(0|[1-9]\d{0,17})")),
     ("decimal", re.compile(r"-?(0|[1-9]\d{0,11})(\.\d{1,6})?")),
-    ("double", re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")),
+    ("double", re.compile(r"-?\d{1,15}(\.\d+)?([eE][+-]?\d+)?")),
     ("boolean", re.compile(r"true|false", re.IGNORECASE)),
     ("date", re.compile(r"\d{4}[-/](0[1-9]|1[0-2])[-/]([0-2]\d|3[01])")),
     (
@@ -550,6 +540,12 @@ def identifier(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower())
     name = name.strip("_")[:63]
     return name if name[:1].isalpha() else f"table_{name}".rstrip("_")
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """``name``, or with a number behind it where it is taken."""
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return name if name not in taken else next(each for each in numbered if each not in taken)
 
 
 def _one_line(text: str) -> str:
