@@ -13,8 +13,11 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import BaseOperator, Context, ObjectStoragePath
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+)
 
 from customer360.exceptions import (
     ConfigError,
@@ -151,8 +154,23 @@ class ExtractStep(Step):
     def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Call the library."""
         from customer360 import pipeline
+        from customer360.sources import storage
 
+        storage.use(airflow_filesystem)
         return pipeline.extract(settings, self.source, as_of)
+
+
+def airflow_filesystem(url: str, connection: str | None) -> Any:
+    """The filesystem of an object storage as Airflow's providers open it: with roles, keys that
+    are renewed, and whatever else a Connection's fields alone do not say.
+
+    Raises:
+        LookupError: no installed provider knows the URL's scheme, or Airflow not the connection.
+    """
+    try:
+        return ObjectStoragePath(url, conn_id=connection).fs
+    except (ValueError, AirflowNotFoundException):
+        raise LookupError(url) from None
 
 
 class BeginStep(Step):

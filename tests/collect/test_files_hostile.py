@@ -76,7 +76,7 @@ def read(made: Malformed, folder: Path) -> tuple[int, int] | str:
     )
     with duckdb.connect(config={"threads": 1}) as connection:
         try:
-            relation = FileSession(source).relation(connection, reading)
+            relation = FileSession(load_settings(), source).relation(connection, reading)
         except SourceError as error:
             return str(error)
         rows = connection.execute(f"from ({relation.sql})").fetchall()
