@@ -17,6 +17,7 @@ from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowNotFoundException,
 )
 
 from customer360.exceptions import (
