@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+)
 
 from customer360.exceptions import (
     ConfigError,
@@ -24,7 +27,7 @@ from customer360.exceptions import (
     SchemaDriftError,
 )
 from customer360.settings import Settings, load_settings
-from customer360_airflow import names, schedules
+from customer360_airflow import names, reach, schedules
 
 NO_USE_IN_RETRYING = (ConfigError, GateError, ModelError, SchemaDriftError)
 """The same input gives the same error: a person has to act first."""
@@ -152,6 +155,7 @@ class ExtractStep(Step):
         """Call the library; the asset's event says that it is fresh."""
         from customer360 import pipeline
 
+        reach.lend()
         result = pipeline.extract(settings, self.source, as_of)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = {"status": "fresh"}
@@ -174,6 +178,7 @@ class ExtractHourStep(ExtractStep):
                 f"This run of {context['dag_run'].dag_id} has the partition key {key!r}; it needs "
                 "an hour of the company's day. Start it with a key such as 2026-07-01T14."
             ) from None
+        reach.lend()
         with told_plainly():
             result = pipeline.extract_hour(load_settings(), self.source, hour)
         return {**result, "seconds": round(time.monotonic() - started, 2)}

@@ -129,16 +129,15 @@ def _files(
 ) -> list[FoundTable]:
     """A table for each file; files that differ only by a day in their name are one table."""
     from customer360.sources import files
+    from customer360.sources.storage import LocalFolder
 
     folder = files.open_session(settings, name, Source.model_construct(**system, tables={})).folder
-    if not folder.is_dir():
+    if isinstance(folder, LocalFolder) and not folder.folder.is_dir():
         raise SourceError(f"{name}: there is no folder {folder}")
     found: dict[str, FoundTable] = {}
-    for file in sorted(folder.iterdir()):
+    for file in folder.entries("*"):
         endings = file.name.partition(".")[2]
-        if not file.is_file() or not any(
-            f".{endings}".endswith(end) for end in ENDINGS[system["format"]]
-        ):
+        if not any(f".{endings}".endswith(end) for end in ENDINGS[system["format"]]):
             continue
         if file.name.startswith((".", "~$")):
             continue
@@ -160,7 +159,8 @@ def _files(
         if table not in found:
             found[table] = FoundTable(table, where)
             if system["format"] == "csv":
-                _look_at_text(found[table], file)
+                with tempfile.TemporaryDirectory() as workspace:
+                    _look_at_text(found[table], folder.local(file, Path(workspace)))
             if "each_file" in where:
                 found[table].remarks.append(
                     "each file is taken once, as new rows; where every file holds the whole table, "
