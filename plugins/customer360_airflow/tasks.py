@@ -11,10 +11,14 @@ import hashlib
 import time
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import BaseHook, BaseOperator, Context
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+)
 
 from customer360.exceptions import (
     ConfigError,
@@ -25,6 +29,9 @@ from customer360.exceptions import (
 )
 from customer360.settings import Settings, load_settings
 from customer360_airflow import names
+
+if TYPE_CHECKING:
+    from customer360.connections import Connection
 
 NO_USE_IN_RETRYING = (ConfigError, GateError, ModelError, SchemaDriftError)
 """The same input gives the same error: a person has to act first."""
@@ -149,10 +156,35 @@ class ExtractStep(Step):
         self.source = source
 
     def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:  # noqa: ARG002
-        """Call the library."""
-        from customer360 import pipeline
+        """Call the library; systems are reached by Airflow's Connections."""
+        from customer360 import connections, pipeline
 
+        connections.use(airflow_connection)
         return pipeline.extract(settings, self.source, as_of)
+
+
+def airflow_connection(name: str) -> "Connection":
+    """The Airflow Connection called ``name``, as the library takes it.
+
+    Raises:
+        LookupError: Airflow does not know it.
+    """
+    from customer360.connections import Connection
+
+    try:
+        found = BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        raise LookupError(name) from None
+    return Connection(
+        name=name,
+        kind=found.conn_type or "",
+        host=found.host or None,
+        port=found.port,
+        login=found.login or None,
+        password=found.password or None,
+        schema=found.schema or None,
+        extra=found.extra_dejson,
+    )
 
 
 class BeginStep(Step):

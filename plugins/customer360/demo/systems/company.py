@@ -126,6 +126,7 @@ def start(
         run_servers(layout, state)
         if state.advancing_to is not None:
             finish_advance(layout, state, report)
+        set_clock(layout, state)
         return state
 
 
@@ -177,6 +178,7 @@ def make(
     start_web(layout, port)
     write_connections(layout, state, server)
     write_state(layout, state)
+    set_clock(layout, state)
     return state
 
 
@@ -249,6 +251,8 @@ def reset(layout: Layout, *, leave_databases: bool = False) -> bool:
         server = postgres.open_server(layout, plan_url(layout))
         if not (leave_databases and isinstance(server, postgres.RemoteServer)):
             server.remove()
+        layout.pipeline_connections.unlink(missing_ok=True)
+        layout.clock.unlink(missing_ok=True)
         # The marker goes last: a kill in between must not leave a folder that nobody owns.
         for path in layout.root.iterdir():
             if path != layout.marker:
@@ -310,6 +314,13 @@ def finish_advance(layout: Layout, state: State, report: Report) -> None:
         apply_downtime(server, world, target)
     state.day, state.advancing_to = target, None
     write_state(layout, state)
+    set_clock(layout, state)
+
+
+def set_clock(layout: Layout, state: State) -> None:
+    """Tell the pipeline which day has ended."""
+    with open_world(layout) as world:
+        write_atomically(layout.clock, world.date_of(state.day).isoformat() + "\n")
 
 
 def apply_downtime(server: postgres.Server, world: World, day: int) -> None:
@@ -403,6 +414,8 @@ def write_connections(layout: Layout, state: State, server: postgres.Server) -> 
         found.append(Connection(system, "http", url, token, airflow))
     text = json.dumps({each.system: asdict(each) for each in found}, indent=2) + "\n"
     write_atomically(layout.connections, text, mode=0o600)
+    uris = {f"demo_{each.system}": each.airflow for each in found}
+    write_atomically(layout.pipeline_connections, json.dumps(uris, indent=2) + "\n", mode=0o600)
 
 
 def web_processes(layout: Layout) -> list[psutil.Process]:
