@@ -135,8 +135,13 @@ class Pagination(Strict):
         kind: ``page`` (numbers from ``first``), ``cursor`` (each answer names the next one),
             ``link`` (RFC 8288 ``Link`` header with rel="next"), ``none``.
         parameter: query parameter of the page number or cursor.
-        next: path in the answer to the next cursor (``paging.next``).
+        next: path in the answer to the next cursor (``paging.next``); for links to the next
+            address, where it stands in the answer and not in the header.
         size_parameter, size: query parameter and number of records a page.
+        is_short_last: kind page: the service promises that only its last page is shorter than
+            ``size``, so that no empty page must be asked for.
+        total: path in the answer to the number of all records; the reading is whole when as many
+            came.
     """
 
     kind: Literal["page", "cursor", "link", "none"] = "none"
@@ -145,6 +150,8 @@ class Pagination(Strict):
     next: str | None = None
     size_parameter: str | None = None
     size: Annotated[int, Field(ge=1)] = 200
+    is_short_last: bool = False
+    total: str | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Pagination":

@@ -1,0 +1,148 @@
+"""The demo's real web services, read by the connector, well and while they misbehave."""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pytest
+import yaml
+
+from customer360 import landing, raw
+from customer360.config import Config, load_config
+from customer360.demo.systems import company, read_connections
+from customer360.demo.systems.layout import Layout, load_secrets
+from customer360.settings import PROJECT, Settings, load_settings
+from customer360.sources import web_service
+
+DAY = dt.date(2026, 3, 1)
+
+
+def ticket_table(pagination: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "request": {
+            "path": "tickets",
+            "records": "data",
+            "since_parameter": "updated_since",
+            "pagination": {"size_parameter": "per_page", "size": 300, **pagination},
+        },
+        "key": ["ticket_id"],
+        "cursor": {"column": "updated_at", "look_back_days": 2},
+        "columns": {
+            "ticket_id": {"type": "bigint", "required": True},
+            "subject": {"type": "text"},
+            "status": {"type": "text"},
+            "satisfaction": {"type": "integer"},
+            "opened_at": {"type": "timestamp"},
+            "updated_at": {"type": "timestamp", "required": True},
+        },
+    }
+
+
+SOURCES = {
+    "callcentre": {
+        "tickets": ticket_table({"kind": "cursor", "parameter": "cursor", "next": "next_cursor"}),
+        "paged": ticket_table({"kind": "page", "parameter": "page", "total": "total"}),
+    },
+    "campaign": {
+        "sends": {
+            "request": {
+                "path": "sends",
+                "records": "items",
+                "pagination": {"kind": "link", "size_parameter": "limit", "size": 100},
+            },
+            "key": ["send_id"],
+            "columns": {
+                "send_id": {"type": "bigint", "required": True},
+                "channel": {"type": "text"},
+                "sent_at": {"type": "timestamp", "zone": "UTC"},
+            },
+        }
+    },
+}
+
+
+@pytest.fixture
+def declared(living: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
+    """The demo's services declared as a user would, in a company of their own."""
+    monkeypatch.setenv("COMPANY", "tiny")
+    monkeypatch.setenv("CUSTOMER360_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path / "data"))
+    known = read_connections(living)
+    sources = {
+        name: {
+            "title": name,
+            "owner": "service",
+            "stage": "active",
+            "format": "rest",
+            "connection": name,
+            "tables": tables,
+        }
+        for name, tables in SOURCES.items()
+    }
+    for name in sources:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", known[name].airflow)
+    (tmp_path / "config").mkdir()
+    for file in ("audiences", "policies"):
+        section = yaml.safe_load((PROJECT / "config" / f"{file}.yml").read_text("utf-8"))
+        text = yaml.safe_dump({"tiny": section["complete_journey"]}, sort_keys=False)
+        (tmp_path / "config" / f"{file}.yml").write_text(text, encoding="utf-8")
+    content = {
+        "title": "Tiny",
+        "currency": "CNY",
+        "time_zone": "Asia/Shanghai",
+        "first_day": dt.date(2026, 1, 1),
+        "sources": sources,
+    }
+    text = yaml.safe_dump({"tiny": content}, sort_keys=False)
+    (tmp_path / "config" / "sources.yml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(
+        web_service, "PATIENCE", web_service.Patience(first_wait=0.01, read_seconds=1)
+    )
+    yield load_config(load_settings())
+    order(living, "DELETE")
+
+
+def order(layout: Layout, method: str = "POST", **fault: Any) -> None:
+    """What ``demo fault`` does."""
+    state = company.whole(layout)
+    httpx.request(
+        method,
+        f"http://127.0.0.1:{state.port}/admin/faults",
+        headers={"Authorization": f"Bearer {load_secrets(layout)['admin']}"},
+        json=fault if method == "POST" else None,
+        trust_env=False,
+    ).raise_for_status()
+
+
+def land(config: Config, source: str) -> dict[str, landing.Batch]:
+    found = landing.extract_source(load_settings(), config, source, DAY)
+    return {batch.table: batch for batch, _ in found}
+
+
+def column(settings: Settings, batch: landing.Batch, name: str) -> list[str]:
+    file = batch.folder(settings) / "rows.parquet"
+    return [
+        row[0]
+        for row in duckdb.sql(f"select {name} from read_parquet('{file}') order by all").fetchall()
+    ]
+
+
+def test_cursor_page_and_link_pagination_read_every_row_once(
+    living: Layout, declared: Config
+) -> None:
+    settings = load_settings()
+    tickets = land(declared, "callcentre")
+    expected = [str(number) for number in range(60 * 24)]
+    for name in ("tickets", "paged"):
+        assert tickets[name].rejects == 0
+        assert column(settings, tickets[name], "ticket_id") == sorted(expected)
+    sends = land(declared, "campaign")["sends"]
+    assert column(settings, sends, "send_id") == sorted(expected)
+    totals = raw.load(settings, declared, DAY, "run")
+    assert totals["callcentre"] == {
+        "read": 2880, "loaded": 2880, "duplicates": 0, "quarantined": 0,
+    }  # fmt: skip
+    assert not list(settings.landing_dir.glob("*/*/.reading-*"))
