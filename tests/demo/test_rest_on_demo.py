@@ -14,6 +14,7 @@ from customer360 import landing, raw
 from customer360.config import Config, load_config
 from customer360.demo.systems import company, read_connections
 from customer360.demo.systems.layout import Layout, load_secrets
+from customer360.exceptions import SourceError
 from customer360.settings import PROJECT, Settings, load_settings
 from customer360.sources import web_service
 
@@ -146,3 +147,60 @@ def test_cursor_page_and_link_pagination_read_every_row_once(
         "read": 2880, "loaded": 2880, "duplicates": 0, "quarantined": 0,
     }  # fmt: skip
     assert not list(settings.landing_dir.glob("*/*/.reading-*"))
+
+
+@pytest.mark.parametrize("kind", ["error", "reset", "slow", "half", "wrong-length"])
+def test_a_fault_that_passes_costs_no_row(living: Layout, declared: Config, kind: str) -> None:
+    order(living, system="callcentre", kind=kind, times=2, after=1, seconds=3)
+    batches = land(declared, "callcentre")
+    for batch in batches.values():
+        assert len(set(column(load_settings(), batch, "ticket_id"))) == batch.rows == 60 * 24
+
+
+def test_a_fault_that_stays_stops_the_source_and_the_next_attempt_goes_on(
+    living: Layout, declared: Config
+) -> None:
+    order(living, system="callcentre", kind="half", times=0, after=3)
+    with pytest.raises(SourceError, match=r"callcentre\.tickets: page 4: .*not JSON.* goes on"):
+        land(declared, "callcentre")
+    settings = load_settings()
+    assert landing.batches(settings) == []
+    kept = list(settings.landing_dir.glob("callcentre/tickets/.reading-*/0*/records.jsonl"))
+    assert len(kept) == 3
+    order(living, "DELETE")
+    # Were the first three pages asked for again, the fault behind two answers would strike.
+    order(living, system="callcentre", kind="error", times=0, after=2)
+    with pytest.raises(SourceError, match=r"callcentre\.paged: page 1: .*500"):
+        land(declared, "callcentre")
+    batch = landing.batches(settings, "callcentre", "tickets")[0]
+    assert len(set(column(settings, batch, "ticket_id"))) == batch.rows == 60 * 24
+
+
+def test_a_repeated_cursor_is_a_loop_and_its_page_is_not_kept(
+    living: Layout, declared: Config
+) -> None:
+    order(living, system="callcentre", kind="repeated-cursor", times=1, after=2)
+    with pytest.raises(SourceError, match=r"page 3: .*a cursor that it named before.*circle"):
+        land(declared, "callcentre")
+    assert landing.batches(load_settings()) == []
+    batch = land(declared, "callcentre")["tickets"]
+    assert len(set(column(load_settings(), batch, "ticket_id"))) == batch.rows == 60 * 24
+
+
+def test_the_rate_limit_of_a_real_service_is_waited_for(
+    living: Layout, declared: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    # 29 pages of 50 where 20 a second are allowed.
+    request = declared.sources.sources["campaign"].tables["sends"].request
+    assert request
+    pagination = request.pagination.model_copy(update={"size": 50})
+    table = (
+        declared.sources.sources["campaign"]
+        .tables["sends"]
+        .model_copy(update={"request": request.model_copy(update={"pagination": pagination})})
+    )
+    source = declared.sources.sources["campaign"].model_copy(update={"tables": {"sends": table}})
+    company_sources = declared.sources.model_copy(update={"sources": {"campaign": source}})
+    batch = land(declared.model_copy(update={"sources": company_sources}), "campaign")["sends"]
+    assert batch.rows == 60 * 24
+    assert "429" in caplog.text

@@ -414,12 +414,12 @@ def _total(what: str, pagination: Pagination, answer: Answer) -> int | None:
 
 def _records(what: str, path: str, answer: Answer) -> list[str]:
     """The records as the service wrote them, one a line: numbers keep their digits."""
-    found = _at(answer.document, path)
+    found = None if answer.document is None else _at(answer.document, path)
     if found is None:
         return []
     if not isinstance(found, list):
-        place = f"no list at `{path}`" if path else "not a list itself"
-        raise SourceError(f"{what}: the answer is {place}; correct request.records in sources.yml")
+        wrong = f"has no list at `{path}`" if path else "is not a list itself"
+        raise SourceError(f"{what}: the answer {wrong}; correct request.records in sources.yml")
     return list(_elements(answer.text, _place(answer.text, path)))
 
 
