@@ -22,12 +22,15 @@ from customer360.sources.text import CsvError, read_csv
 from customer360.warehouse import first_line, literal, quote
 
 
-def resolve_path(declared: str) -> Path:
+def resolve_path(declared: str, data_dir: Path) -> Path:
     """The folder or file that ``path`` of a source means.
 
-    ``python:<package>/<folder>`` is inside an installed package; ``$NAME`` is taken from the
-    environment; anything relative begins at the project folder.
+    ``python:<package>/<folder>`` is inside an installed package; ``data:<folder>`` is below the
+    company's data folder; ``$NAME`` is taken from the environment; anything relative begins at the
+    project folder.
     """
+    if declared.startswith("data:"):
+        return data_dir / declared.removeprefix("data:")
     if declared.startswith("python:"):
         package, _, rest = declared.removeprefix("python:").partition("/")
         spec = importlib.util.find_spec(package)
@@ -43,10 +46,10 @@ def resolve_path(declared: str) -> Path:
 class FileSession:
     """The files of one source."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, settings: Settings, source: Source) -> None:
         assert source.path
         self.source = source
-        self.folder = resolve_path(source.path)
+        self.folder = resolve_path(source.path, settings.data_dir)
 
     def columns(self, table_name: str, table: Table) -> dict[str, str] | None:  # noqa: ARG002, the protocol's
         """A file says its columns when it is opened."""
@@ -140,7 +143,7 @@ class FileSession:
 
 def open_session(settings: Settings, name: str, source: Source) -> FileSession:  # noqa: ARG001, every connector's
     """Files need no session; the folder is found."""
-    return FileSession(source)
+    return FileSession(settings, source)
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
