@@ -190,6 +190,8 @@ class Table(Strict):
             ``state`` reads the files as they stand each time.
         day_in_name: files: how a file's name holds its day (``%Y-%m-%d``); files of later days
             than the as-of day are left for their own run.
+        records: json_lines: each file is one document; path to its list of records
+            (``data.items``), empty where the document is the list.
         sheet: excel: name of the sheet; the first where it is not given.
         relation: databases: ``schema.table`` there; the table's own name where it is not given.
         request: rest: what to ask.
@@ -200,6 +202,7 @@ class Table(Strict):
     file: str | None = None
     each_file: Literal["once", "state"] = "state"
     day_in_name: str | None = None
+    records: str | None = None
     sheet: str | None = None
     relation: str | None = None
     request: Request | None = None
@@ -268,8 +271,9 @@ class Source(Strict):
         if not is_file and not self.connection:
             raise ValueError(f"format {self.format} needs `connection`, an Airflow Connection")
         wanted = "file" if is_file else "request" if self.format == "rest" else None
-        others = {"file", "sheet", "day_in_name", "relation", "request", "deletes"}
-        others -= {"file", "sheet", "day_in_name"} if is_file else set()
+        of_files = {"file", "records", "sheet", "day_in_name"}
+        others = of_files | {"relation", "request", "deletes"}
+        others -= of_files if is_file else set()
         others -= {"relation", "deletes"} if self.format in DATABASE_FORMATS else set()
         others -= {"request"} if self.format == "rest" else set()
         for name, table in self.tables.items():

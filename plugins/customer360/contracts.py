@@ -89,8 +89,9 @@ def typed_select(
 ) -> str:
     """A select of ``relation`` (as landed) with contract types and timestamps in UTC.
 
-    Text is trimmed and empty text is null. A value that does not cast becomes null, and
-    ``_uncast`` lists the columns in which that happened.
+    ``relation`` has ``_file`` and ``_position``, which say where a row came from. Text is trimmed
+    and empty text is null. A value that does not cast becomes null, and ``_uncast`` lists the
+    columns in which that happened.
     """
     expressions, uncast = [], []
     for name, column in contract.columns.items():
@@ -109,7 +110,8 @@ def typed_select(
         names = ", ".join(f"case when {condition} then {name} end" for condition, name in uncast)
         any_failed = " or ".join(condition for condition, _ in uncast)
         failed = f"case when {any_failed} then list_filter([{names}], item -> item is not null) end"
-    return f"select _position, {', '.join(expressions)}, {failed} as _uncast from {relation}"
+    cells = ", ".join(expressions)
+    return f"select _file, _position, {cells}, {failed} as _uncast from {relation}"
 
 
 def _in_utc(source: str, value: str, found: str, zone: str) -> str:

@@ -26,6 +26,8 @@ from customer360.sources.relation import Reading, Relation, Session, TakenFile
 from customer360.warehouse import connect, first_line, is_disk_full, literal, quote
 
 MANIFEST_VERSION = 2
+REFUSED = "REFUSED"
+"""Marks a batch that its gate has refused; an empty file in its folder."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Batch:
     """The manifest of a batch.
 
     Attributes:
-        mode: ``window`` (rows by cursor) or ``full`` (the whole table as of that day).
+        mode: ``window`` (rows by cursor), ``files`` (of files that are each taken once) or
+            ``full`` (the whole table as of that day).
         cursor_from, cursor_to: the window in naive UTC, [from, to); None where open.
         rows, rejects: how many rows came in, how many lines were not rows.
         content: hash of the rows, whatever their order; equal content is landed once.
@@ -136,6 +139,10 @@ def _extract_table(
         check_schema(name, contract, known, config.policies.drift)
     with connect(settings) as connection:
         relation = session.relation(connection, reading)
+        standing = _standing(settings, earlier, relation, as_of)
+        if standing is not None:
+            shutil.rmtree(workspace, ignore_errors=True)
+            return standing, False
         notes = check_schema(name, contract, relation.columns, config.policies.drift)
         where = "true"
         if not relation.is_windowed:
@@ -147,6 +154,12 @@ def _extract_table(
         aside = parent / f".landing-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         aside.mkdir()
         rows, rejects, content = _write(connection, name, relation, where, aside)
+        taken = sum(file.rows for file in relation.files)
+        if relation.files and taken != rows + rejects:
+            raise SourceError(
+                f"{name}: control total: the files hold {taken} rows, {rows + rejects} were "
+                "landed. This is a fault of customer360."
+            )
         shutil.rmtree(workspace, ignore_errors=True)
         same = _same_content(earlier, contract, content, as_of)
         if same is not None:
@@ -158,7 +171,7 @@ def _extract_table(
             table=table,
             as_of=as_of.isoformat(),
             batch=f"{number:04d}-{content[:12]}",
-            mode="window" if contract.cursor else "full",
+            mode=_mode(contract),
             cursor_from=start.isoformat() if start else None,
             cursor_to=end.isoformat(),
             rows=rows,
@@ -177,6 +190,12 @@ def _extract_table(
         return batch, True
 
 
+def _mode(contract: Table) -> str:
+    if contract.each_file == "once":
+        return "files"
+    return "window" if contract.cursor else "full"
+
+
 def _window(
     config: Config, contract: Table, earlier: list[Batch], as_of: dt.date
 ) -> tuple[dt.datetime | None, dt.datetime]:
@@ -189,6 +208,21 @@ def _window(
     if contract.cursor is None or not covered:
         return None, end
     return max(covered) - dt.timedelta(days=contract.cursor.look_back_days), end
+
+
+def _standing(
+    settings: Settings, earlier: list[Batch], relation: Relation, as_of: dt.date
+) -> Batch | None:
+    """The day's batch, if it took a file once that is no longer there: nothing can replace it.
+
+    What came since belongs to the next day. A batch that its gate refused can be replaced.
+    """
+    same_day = [batch for batch in earlier if batch.day == as_of]
+    if not same_day or (same_day[-1].folder(settings) / REFUSED).exists():
+        return None
+    there = {file.sha256 for file in relation.files}
+    is_whole = all(file.sha256 in there for file in same_day[-1].files)
+    return None if is_whole else same_day[-1]
 
 
 def _is_sweep_due(contract: Table, earlier: list[Batch], as_of: dt.date) -> bool:
@@ -267,9 +301,10 @@ def _same_content(
 ) -> Batch | None:
     """The batch that already holds this content, if the table's state needs no new one.
 
-    A window is compared with batches of the same day, a full table with the last one before.
+    A window, or what new files hold, is compared with batches of the same day; a full table with
+    the last one before.
     """
-    if contract.cursor:
+    if contract.cursor or contract.each_file == "once":
         same_day = [batch for batch in earlier if batch.day == as_of]
         return next((batch for batch in same_day if batch.content == content), None)
     return earlier[-1] if earlier and earlier[-1].content == content else None

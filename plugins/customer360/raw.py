@@ -55,8 +55,10 @@ create table if not exists meta.quarantine (
     rule varchar not null,
     column_name varchar,
     reason varchar not null,
-    row_json varchar not null
+    row_json varchar not null,
+    file varchar
 );
+alter table meta.quarantine add column if not exists file varchar;
 """
 
 
@@ -164,7 +166,7 @@ def _take_back(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, st
 
 
 def _refused_mark(settings: Settings, source: str, table: str, batch: str) -> Path:
-    return settings.landing_dir / source / table / batch / "REFUSED"
+    return settings.landing_dir / source / table / batch / landing.REFUSED
 
 
 def contract_hash(table: Table, time_zone: str) -> str:
@@ -269,7 +271,7 @@ class _Loader:
 
     def _load_batch(self, batch: Batch) -> None:
         files = landing.verify(self.settings, batch)
-        landed_rows = f"read_parquet({literal(files['rows.parquet'])})"
+        landed_rows = self._with_file(f"read_parquet({literal(files['rows.parquet'])})")
         missing = [column for column in self.table.columns if column not in batch.columns]
         if missing:
             raise Customer360Error(
@@ -291,7 +293,12 @@ class _Loader:
             ) from None
         quarantined = self._quarantine(batch, landed_rows, files)
         accepted = self._count("select count(*) from typed where _is_ok")
-        loaded = self._insert_versions(batch) if self.table.cursor else self._insert_state(batch)
+        if self.table.cursor:
+            loaded = self._insert_versions(batch)
+        elif self._is_taken_once:
+            loaded = self._insert_taken(batch)
+        else:
+            loaded = self._insert_state(batch)
         self.connection.execute("drop table typed")
         read = batch.rows + batch.rejects
         if read != accepted + quarantined:
@@ -307,6 +314,15 @@ class _Loader:
             ],
         )  # fmt: skip
 
+    def _with_file(self, relation: str) -> str:
+        """``relation`` with a column ``_file``, which only rows of files have."""
+        names = self.connection.execute(
+            f"select column_name from (describe from {relation})"
+        ).fetchall()
+        if ("_file",) in names:
+            return relation
+        return f"(select null::varchar as _file, * from {relation})"
+
     def _row_text(self) -> str:
         cells = ", ".join(f"coalesce({column}::varchar, chr(30))" for column in self.columns)
         return f"concat_ws(chr(31), {cells})"
@@ -316,7 +332,7 @@ class _Loader:
 
     def _quarantine(self, batch: Batch, landed_rows: str, files: dict[str, Any]) -> int:
         """Set rows aside that break a rule, with the first rule and all reasons in words."""
-        if not self.table.cursor:
+        if not self.table.cursor and not self._is_taken_once:
             self._refuse_ambiguous_keys()
         self.connection.execute(
             "delete from meta.quarantine where source = ? and table_name = ? and batch = ?",
@@ -340,21 +356,24 @@ class _Loader:
                         nullif(array_to_string(list_filter({reasons}, {keep}), '; '), ''),
                         {literal(f"{', '.join(self.table.key)} stands twice with other values")}
                     ),
-                    _row_json
+                    _row_json,
+                    typed._file
                 from typed
                 inner join (
-                    select landed._position as _landed_position,
+                    select landed._position as _landed_position, landed._file as _landed_file,
                         to_json(landed)::varchar as _row_json
                     from {landed_rows} as landed
-                ) as landed on _position = _landed_position
+                ) as landed
+                    on _position = _landed_position
+                    and typed._file is not distinct from _landed_file
                 where not _is_ok
                 """
             )
         if "rejects.parquet" in files:
+            refusals = self._with_file(f"read_parquet({literal(files['rejects.parquet'])})")
             self.connection.execute(
                 f"insert into meta.quarantine select {prefix}, _position, 'format', null, _reason, "
-                f"to_json({{line: _line}})::varchar from "
-                f"read_parquet({literal(files['rejects.parquet'])})"
+                f"to_json({{line: _line}})::varchar, _file from {refusals}"
             )
         return refused + batch.rejects
 
@@ -394,7 +413,7 @@ class _Loader:
             f"date '{batch.as_of}', false, _row_hash, {literal(_id(batch))} from typed "
             f"where _is_ok{unheld} "
             f"qualify row_number() over (partition by {', '.join(map(quote, key))}, _row_hash "
-            "order by _position) = 1 order by _position"
+            "order by _position) = 1 order by _file, _position"
         )
         return self._count(f"select count(*) from {self.relation}") - before
 
@@ -405,6 +424,45 @@ class _Loader:
             return quote(name)
         zone = literal(self.company.time_zone)
         return f"timezone('UTC', timezone({zone}, {quote(name)}::timestamp))"
+
+    @property
+    def _is_taken_once(self) -> bool:
+        """Whether a batch is what new files hold: it adds and changes rows, and deletes none."""
+        return self.table.each_file == "once"
+
+    def _insert_taken(self, batch: Batch) -> int:
+        """Add rows of files that have no cursor; how many. They hold as of the end of their day,
+        and a key that comes several times had each value in turn."""
+        key = ", ".join(quote(column) for column in self.table.key)
+        backwards = "order by _file desc, _position desc"
+        end = f"timestamp {literal(batch.cursor_to)} - interval 1 microsecond"
+        before = self._count(f"select count(*) from {self.relation}")
+        self.connection.execute(
+            f"create or replace temp table held as select * from {self.relation} qualify "
+            f"row_number() over (partition by {key} order by _version_at desc) = 1"
+        )
+        self.connection.execute(
+            f"""
+            insert into {self.relation}
+            select {", ".join(self.columns)}, {end} - (_turn - 1) * interval 1 microsecond,
+                date '{batch.as_of}', false, _row_hash, {literal(_id(batch))}
+            from (
+                select *, row_number() over (partition by {key} {backwards}) as _turn,
+                    count(*) over (partition by {key}) as _turns
+                from (
+                    select * from typed where _is_ok
+                    qualify row_number() over (partition by {key}, _row_hash {backwards}) = 1
+                )
+            ) as typed
+            where _turns > 1 or not exists (
+                select 1 from held
+                where {self._same_key("held", "typed")} and held._row_hash = typed._row_hash
+            )
+            order by _file, _position
+            """
+        )
+        self.connection.execute("drop table held")
+        return self._count(f"select count(*) from {self.relation}") - before
 
     def _insert_state(self, batch: Batch) -> int:
         """Add what changed against the last state: new and changed rows, and deletions; how many

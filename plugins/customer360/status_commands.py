@@ -35,7 +35,8 @@ def list_(as_json: bool) -> None:
     """
     groups = _read(
         "select source, table_name, as_of::varchar as as_of, batch, rule, column_name, "
-        "any_value(reason) as reason, count(*) as rows from meta.quarantine "
+        "any_value(reason) as reason, "
+        "min(file) as first_file, count(*) as rows from meta.quarantine "
         "group by all order by all"
     )
     if as_json:
@@ -46,7 +47,7 @@ def list_(as_json: bool) -> None:
     for group in groups:
         click.echo(
             f"{group['source']}.{group['table_name']} {group['batch']}: {group['rows']} rows: "
-            f"{group['reason']}"
+            f"{group['reason']}{_in_file(group['first_file'])}"
         )
 
 
@@ -61,10 +62,10 @@ def show(source: str, table: str, limit: int, rows: bool, as_json: bool) -> None
 
     Example: customer360 quarantine show till transactions
     """
-    columns = "batch, position, rule, column_name, reason" + (", row_json" if rows else "")
+    columns = "batch, file, position, rule, column_name, reason" + (", row_json" if rows else "")
     found = _read(
         f"select {columns} from meta.quarantine where source = ? and table_name = ? "
-        "order by batch, position limit ?",
+        "order by batch, file, position limit ?",
         [source, table, limit],
     )
     if as_json:
@@ -72,9 +73,14 @@ def show(source: str, table: str, limit: int, rows: bool, as_json: bool) -> None
         return
     for row in found:
         text = f"  {row['row_json']}" if rows else ""
-        click.echo(f"{row['batch']} row {row['position']}: {row['reason']}{text}")
+        place = f"row {row['position']}{_in_file(row['file'])}"
+        click.echo(f"{row['batch']} {place}: {row['reason']}{text}")
     if not found:
         click.echo(f"no row of {source}.{table} is in quarantine")
+
+
+def _in_file(file: object) -> str:
+    return f" ({file})" if file else ""
 
 
 def _read(query: str, parameters: list[object] | None = None) -> list[dict[str, object]]:

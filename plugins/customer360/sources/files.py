@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import duckdb
 
@@ -17,8 +17,10 @@ from customer360.config import Source, Table
 from customer360.exceptions import SourceError
 from customer360.settings import PROJECT, Settings
 from customer360.sources.json_rows import json_relation
+from customer360.sources.lines import UnreadableError
 from customer360.sources.relation import Reading, Relation, TakenFile
-from customer360.sources.text import CsvError, read_csv
+from customer360.sources.spool import REJECTS, Spool, labelled, rejects
+from customer360.sources.text import OTHER_DELIMITERS, open_csv
 from customer360.warehouse import first_line, literal, quote
 
 
@@ -73,14 +75,7 @@ class FileSession:
         if table.each_file == "once":
             taken = self._new(files, reading)
             files = [self.folder / file.name for file in taken]
-        if files:
-            relation = self._read(connection, reading, files)
-        else:
-            cells = ", ".join(f"null::varchar as {quote(column)}" for column in table.columns)
-            relation = Relation(
-                f"select 0::bigint as _position, {cells} where false",
-                dict.fromkeys(table.columns, "VARCHAR"),
-            )
+        relation = self._read(connection, reading, files) if files else _nothing(table)
         for file in files:
             if not file.is_file() or _stamp(file) != before[file]:
                 raise SourceError(
@@ -88,12 +83,15 @@ class FileSession:
                     "under another name (.part) and rename when it is whole; then ingest again."
                 )
         if table.each_file == "once":
+            taken = _counted(connection, name, relation, taken)
             return dataclasses.replace(relation, is_windowed=True, files=taken)
         return relation
 
     def _found(self, name: str, table: Table) -> list[Path]:
         """Files that fit the pattern and are whole, by name."""
         assert table.file
+        if ".." in PurePosixPath(table.file).parts or table.file.startswith("/"):
+            raise SourceError(f"{name}: `file` {table.file} leads out of the source's folder")
         root = self.folder.resolve()
         found = []
         for file in sorted(self.folder.glob(table.file)):
@@ -130,12 +128,19 @@ class FileSession:
     def _read(
         self, connection: duckdb.DuckDBPyConnection, reading: Reading, files: list[Path]
     ) -> Relation:
-        name, table = reading.name, reading.table
+        names = [file.relative_to(self.folder).as_posix() for file in files]
         if self.source.format == "csv":
-            return _open_csv(connection, name, table, files)
+            return _open_csv(reading, files, names)
         if self.source.format == "json_lines":
-            return json_relation(connection, name, table, files, workspace=reading.workspace)
-        return _open_parquet(connection, name, files)
+            return json_relation(
+                connection,
+                reading.name,
+                reading.table,
+                files,
+                workspace=reading.workspace,
+                file_names=names,
+            )
+        return _open_parquet(connection, reading.name, files, names)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -144,6 +149,33 @@ class FileSession:
 def open_session(settings: Settings, name: str, source: Source) -> FileSession:  # noqa: ARG001, every connector's
     """Files need no session; the folder is found."""
     return FileSession(settings, source)
+
+
+def _nothing(table: Table) -> Relation:
+    """No row of the declared columns."""
+    cells = ", ".join(f"null::varchar as {quote(column)}" for column in table.columns)
+    return Relation(
+        "select * from "
+        f"(select null::varchar as _file, 0::bigint as _position, {cells} where false)",
+        dict.fromkeys(table.columns, "VARCHAR"),
+    )
+
+
+def _counted(
+    connection: duckdb.DuckDBPyConnection, name: str, relation: Relation, taken: list[TakenFile]
+) -> list[TakenFile]:
+    """The files with their rows and rejects."""
+    if not taken:
+        return []
+    entries = f"select _file from ({relation.sql})"
+    if relation.rejects_sql:
+        entries += f" union all select _file from ({relation.rejects_sql})"
+    try:
+        found = connection.execute(f"select _file, count(*) from ({entries}) group by _file")
+        rows = dict(found.fetchall())
+    except duckdb.Error as error:
+        raise SourceError(f"{name}: reading stopped: {first_line(error)}") from None
+    return [dataclasses.replace(file, rows=rows.get(file.name, 0)) for file in taken]
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
@@ -169,54 +201,83 @@ def _day_in(file_name: str, form: str | None) -> dt.date | None:
     return None
 
 
-def _list(files: list[Path]) -> str:
-    return "[" + ", ".join(literal(file) for file in files) + "]"
-
-
 def _open_parquet(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    files: list[Path],
+    connection: duckdb.DuckDBPyConnection, name: str, files: list[Path], names: list[str]
 ) -> Relation:
-    scan = f"read_parquet({_list(files)}, file_row_number=true)"
+    odd = [file_name for file_name in names if any(sign in file_name for sign in "*?[")]
+    if odd:
+        raise SourceError(f"{name}: {odd[0]} holds a wildcard in its name. Rename the file.")
+    listed = ", ".join(literal(file) for file in files)
+    scan = f"read_parquet([{listed}], file_row_number=true, filename='_path', union_by_name=true)"
     try:
         described = connection.execute(f"describe select * from {scan}").fetchall()
     except duckdb.Error as error:
+        of = names[0] if len(names) == 1 else f"one of {len(names)} files"
         raise SourceError(
-            f"{name}: {_names(files)} cannot be read as Parquet: {first_line(error)}. "
+            f"{name}: {of} cannot be read as Parquet: {first_line(error)}. "
             "Ask the source for the file again."
         ) from None
-    columns = {row[0]: row[1] for row in described if row[0] != "file_row_number"}
-    names = ", ".join(quote(column) for column in columns)
-    return Relation(f"select file_row_number + 1 as _position, {names} from {scan}", columns)
-
-
-def _open_csv(
-    connection: duckdb.DuckDBPyConnection, name: str, table: Table, files: list[Path]
-) -> Relation:
-    header: list[str] | None = None
-    connection.execute("drop table if exists csv_rows; drop table if exists csv_rejects")
-    for file in files:
-        try:
-            parsed = read_csv(file, delimiter=table.delimiter, encoding=table.encoding)
-        except CsvError as error:
-            raise SourceError(f"{name}: {file.name}: {error}") from None
-        if header is not None and parsed.header != header:
-            raise SourceError(f"{name}: the columns of {file.name} differ from {files[0].name}")
-        header = parsed.header
-        for target, content in (("csv_rows", parsed.rows), ("csv_rejects", parsed.rejects)):
-            connection.register("csv_content", content)
-            connection.execute(f"create table if not exists {target} as from csv_content limit 0")
-            connection.execute(f"insert into {target} from csv_content")
-            connection.unregister("csv_content")
-    assert header is not None
-    names = ", ".join(quote(column) for column in header)
+    own = ("file_row_number", "_path")
+    columns = {row[0]: row[1] for row in described if row[0] not in own}
+    cells = ", ".join(quote(column) for column in columns)
+    labels = ", ".join(
+        f"{literal(file)}: {literal(file_name)}"
+        for file, file_name in zip(files, names, strict=True)
+    )
     return Relation(
-        f"select _position, {names} from csv_rows",
-        dict.fromkeys(header, "VARCHAR"),
-        "select _position, _reason, _line from csv_rejects",
+        f"select map {{{labels}}}[_path] as _file, file_row_number + 1 as _position, {cells} "
+        f"from {scan}",
+        columns,
     )
 
 
-def _names(files: list[Path]) -> str:
-    return files[0].name if len(files) == 1 else f"one of {len(files)} files"
+def _open_csv(reading: Reading, files: list[Path], names: list[str]) -> Relation:
+    name, table = reading.name, reading.table
+    rows, refused = Spool(reading.workspace / "rows"), Spool(reading.workspace / "rejects")
+    refused.add(REJECTS.empty_table())
+    headers = {}
+    for file, file_name in zip(files, names, strict=True):
+        try:
+            opened = open_csv(file, delimiter=table.delimiter, encoding=table.encoding)
+            headers[file_name] = opened.header
+            _check_delimiter(opened.header, table)
+            for part in opened.parts:
+                rows.add(labelled(file_name, part.rows))
+                if part.rejects:
+                    refused.add(rejects(file_name, part.rejects))
+        except UnreadableError as error:
+            raise SourceError(f"{name}: {file_name}: {error}") from None
+    columns = _columns_of(table, headers)
+    cells = ", ".join(quote(column) for column in columns)
+    return Relation(
+        f"select _file, _position, {cells} from {rows.relation()}",
+        dict.fromkeys(columns, "VARCHAR"),
+        f"from {refused.relation()}",
+    )
+
+
+def _check_delimiter(header: list[str], table: Table) -> None:
+    found = [sign for sign in OTHER_DELIMITERS if sign in header[0] and sign != table.delimiter]
+    if len(header) == 1 and len(table.columns) > 1 and found:
+        raise UnreadableError(
+            f"has one column where {len(table.columns)} are declared. Correct `delimiter` of the "
+            f"table in sources.yml; is it {found[0]!r}?"
+        )
+
+
+def _columns_of(table: Table, headers: dict[str, list[str]]) -> list[str]:
+    """The columns that files have together.
+
+    A declared one is among them if the last file has it, and every file if it is required: an
+    older file may lack what was added since.
+    """
+    last = list(headers.values())[-1]
+    everywhere = set.intersection(*(set(header) for header in headers.values()))
+    found = dict.fromkeys(column for header in headers.values() for column in header)
+    return [
+        column
+        for column in found
+        if column not in table.columns
+        or column in everywhere
+        or (column in last and not table.columns[column].required)
+    ]

@@ -1,26 +1,30 @@
-"""JSON records, one a line, as rows of a declared table.
+"""JSON records, one a line or in a list, as rows of a declared table.
 
 What belongs here: telling records from what is not one, and taking declared columns out of nested
 values. What does not: fetching the files or pages that hold the lines.
 """
 
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from customer360.config import Table
-from customer360.exceptions import SourceError
-from customer360.sources.lines import Block, UnreadableError, blocks
+from customer360.exceptions import Customer360Error, SourceError
+from customer360.sources.lines import BLOCK_BYTES, UnreadableError, chunks, cut
 from customer360.sources.relation import Relation
+from customer360.sources.spool import REJECTS, Spool, labelled
 from customer360.warehouse import first_line, is_disk_full, literal, quote
 
 MAX_ADDED_COLUMNS = 1_000
-BOM = b"\xef\xbb\xbf"
+MAX_DOCUMENT_BYTES = 64_000_000
+UTF8_BOM = b"\xef\xbb\xbf"
+
+RECORDS = pa.schema([field for field in REJECTS if field.name != "_reason"])
 
 PATH_STEP = re.compile(r'"([^"]*)"|([^."]+)')
 
@@ -28,8 +32,6 @@ REASON = r"""
 case
     when not json_valid(_line) then 'is not JSON'
     when json_type(_line) <> 'OBJECT' then 'is not a JSON object'
-    when len(list_distinct(json_keys(_line))) < len(json_keys(_line))
-        then 'holds a key twice'
     when contains(_line, '\u0000') and regexp_matches(_line, '(^|[^\\])(\\\\)*\\u0000')
         then 'holds a NUL character'
 end
@@ -71,146 +73,210 @@ def json_relation(
     where a key is absent); undeclared top-level keys follow as added columns. Blank lines are not
     records; everything else that is not one JSON object is a reject with its line.
 
+    A ``.json`` file that begins with ``[`` is one document, and so is each file of a table that
+    declares ``records``: its elements are the records, and their number is the position.
+
     Args:
         connection: reads the relation afterwards.
         name: ``source.table``, for messages.
         table: the contract.
-        files: UTF-8, one object a line, perhaps .gz.
-        workspace: a folder that stays until the relation was read; ``records`` in it is replaced.
+        files: UTF-8, one object a line or one document, perhaps .gz.
+        workspace: a folder that stays until the relation was read; ``records`` and ``rejects`` in
+            it are replaced.
         file_names: what ``_file`` says, in the order of ``files``; their names if not given.
 
     Raises:
-        SourceError: a file cannot be unpacked, or its keys cannot be columns.
+        SourceError: a file cannot be unpacked, is no whole document, or its keys cannot be columns.
     """
-    records = workspace / "records"
-    shutil.rmtree(records, ignore_errors=True)
-    records.mkdir(parents=True)
-    keys: dict[str, None] = {}
     names = list(file_names) if file_names is not None else [file.name for file in files]
-    connection.execute(
-        "create or replace table json_rejects "
-        "(_file varchar, _position bigint, _reason varchar, _line varchar)"
-    )
-    number = 0
+    records = _Records(connection, workspace)
     for file, file_name in zip(files, names, strict=True):
         try:
-            for lines in _numbered(file):
-                part = records / f"{number:06d}.parquet"
-                _keep(connection, lines, file_name, part, keys)
-                number += 1
+            is_document = table.records is not None or _begins_a_list(file)
+            found = (
+                _elements(connection, file, table.records or "") if is_document else _lines(file)
+            )
+            for lines in found:
+                records.add(labelled(file_name, lines))
         except UnreadableError as error:
             raise SourceError(f"{name}: {file_name}: {error}") from None
-        except duckdb.Error as error:
-            if is_disk_full(error):
-                raise
-            raise SourceError(
-                f"{name}: {file_name} cannot be read as JSON: {first_line(error)}"
-            ) from None
+    try:
+        records.classify()
+    except duckdb.Error as error:
+        if is_disk_full(error):
+            raise
+        raise SourceError(f"{name}: its JSON cannot be read: {first_line(error)}") from None
     pointers = {
         column: _pointer(steps(declared.path) if declared.path else [column])
         for column, declared in table.columns.items()
     }
-    pointers |= _added(name, table, keys)
+    pointers |= _added(name, table, records.keys)
     values = ", ".join(literal(pointer) for pointer in pointers.values())
     cells = ", ".join(
         f"_values[{index}] as {quote(column)}" for index, column in enumerate(pointers, start=1)
     )
-    if number:
-        lines_sql = f"read_parquet({literal(records / '*.parquet')})"
-    else:
-        lines_sql = "(select ''::varchar as _file, 0::bigint as _position, ''::varchar as _line)"
-        lines_sql += " where false"
     sql = (
         f"select _file, _position, {cells} from (select _file, _position, "
-        f"json_extract_string(_line, [{values}]) as _values from {lines_sql})"
+        f"json_extract_string(_line, [{values}]) as _values from {records.good.relation()})"
     )
-    return Relation(sql, dict.fromkeys(pointers, "VARCHAR"), "from json_rejects")
+    return Relation(sql, dict.fromkeys(pointers, "VARCHAR"), f"from {records.rejects.relation()}")
 
 
-def _numbered(file: Path) -> Iterator[pa.Table]:
+class _Records:
+    """Lines told apart: those that are records, with their keys, and those that are not."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, workspace: Path) -> None:
+        self.connection = connection
+        self.keys: dict[str, None] = {}
+        self.good = Spool(workspace / "records")
+        self.rejects = Spool(workspace / "rejects")
+        self.rejects.add(REJECTS.empty_table())
+        self.good.add(RECORDS.empty_table())
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = 0
+
+    def add(self, lines: pa.Table) -> None:
+        """Take lines in; they are told apart when there are enough of them."""
+        self._pending.append(lines)
+        self._pending_bytes += lines.nbytes
+        if self._pending_bytes > BLOCK_BYTES:
+            self.classify()
+
+    def classify(self) -> None:
+        """Tell apart what has been taken in."""
+        if not self._pending:
+            return
+        lines = pa.concat_tables(self._pending)
+        self._pending, self._pending_bytes = [], 0
+        self.connection.register("json_lines", lines)
+        self.connection.execute(
+            "create or replace temp table json_block as select *, "
+            "case when _reason is null then json_keys(_line) end as _keys "
+            f"from (select * replace (coalesce(_reason, {REASON}) as _reason) from json_lines)"
+        )
+        self.connection.unregister("json_lines")
+        doubled = []
+        for (keys,) in self.connection.execute(
+            "select distinct _keys from json_block where _keys is not null order by all"
+        ).fetchall():
+            if len(set(keys)) < len(keys):
+                doubled.append(keys)
+            self.keys |= dict.fromkeys(keys)
+        if doubled:
+            self.connection.execute(
+                "update json_block set _reason = 'holds a key twice' "
+                "where list_contains(?::varchar[][], _keys)",
+                [doubled],
+            )
+        good = self.connection.execute(
+            "select _file, _position, _line from json_block where _reason is null"
+        ).to_arrow_table()
+        bad = self.connection.execute(
+            "select _file, _position, _reason, _line from json_block where _reason is not null"
+        ).to_arrow_table()
+        self.connection.execute("drop table json_block")
+        if good.num_rows + bad.num_rows != lines.num_rows:
+            raise Customer360Error("lines of JSON were lost. This is a fault of customer360.")
+        self.good.add(good.cast(RECORDS))
+        if bad.num_rows:
+            self.rejects.add(bad.cast(REJECTS))
+
+
+def _begins_a_list(file: Path) -> bool:
+    if ".json" not in file.suffixes:
+        return False
+    start = next(chunks(file), b"")
+    return start.removeprefix(UTF8_BOM).lstrip().startswith(b"[")
+
+
+def _elements(
+    connection: duckdb.DuckDBPyConnection, file: Path, records: str
+) -> Iterator[pa.Table]:
+    """The elements of the document's list as lines."""
+    data = bytearray()
+    for piece in chunks(file):
+        data += piece
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise UnreadableError(
+                f"is one JSON document of more than {MAX_DOCUMENT_BYTES // 1_000_000} MB, which is "
+                "too much to be read whole. Ask the source for JSON Lines."
+            )
+    try:
+        text = bytes(data.removeprefix(UTF8_BOM)).decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UnreadableError(f"line {line} is not utf-8. Ask the source for it again.") from None
+    try:
+        path = _pointer(steps(records)) if records else ""
+    except ValueError as error:
+        raise UnreadableError(f"`records` in sources.yml: {error}") from None
+    is_whole = connection.execute("select json_valid(?)", [text]).fetchall() == [(True,)]
+    if not is_whole:
+        raise UnreadableError("is not a whole JSON document. Ask the source for it again.")
+    document = (
+        "select $text::json as list" if not path else "select json_extract($text, $path) as list"
+    )
+    values = {"text": text, "path": path} if path else {"text": text}
+    kind = connection.execute(f"select json_type(list) from ({document})", values).fetchall()
+    if kind != [("ARRAY",)]:
+        place = f"at {records}" if records else "in it"
+        raise UnreadableError(
+            f"has no list of records {place}. Correct `records` of the table in sources.yml."
+        )
+    found = connection.execute(
+        "select unnest(range(1, len(items) + 1)) as _position, unnest(items)::varchar as _line "
+        f"from (select json_extract(list, '$[*]') as items from ({document}))",
+        values,
+    ).to_arrow_table()
+    lines = found["_line"].cast(pa.large_string())
+    positions = found["_position"].cast(pa.int64())
+    yield pa.table(
+        {"_position": positions, "_line": lines, "_reason": pa.nulls(len(lines), pa.string())}
+    )
+
+
+def _lines(file: Path) -> Iterator[pa.Table]:
     """``_position``, ``_line`` and ``_reason`` of what is known to be no record."""
-    for block in blocks(file):
+    for block in cut(chunks(file)):
         if block.is_too_long:
-            yield _table([block.first], [block.data], "line too long")
+            text = block.data.decode(errors="backslashreplace")
+            yield _table(pa.array([block.first], pa.int64()), [text], ["line too long"])
             continue
         data = block.data
         if block.first == 1:
-            data = data.removeprefix(BOM)
-        yield _decoded(Block(block.first, data))
+            data = data.removeprefix(UTF8_BOM)
+        lines = pc.split_pattern(pa.array([data], pa.large_binary()), b"\n").flatten()
+        positions = pa.array(range(block.first, block.first + len(lines)), pa.int64())
+        try:
+            texts = lines.cast(pa.large_string())
+            found = _table(positions, texts, pa.nulls(len(lines), pa.string()))
+        except pa.ArrowInvalid:
+            found = _table(positions, *_decoded(lines.to_pylist()))
+        yield found.filter(pc.not_equal(pc.utf8_trim_whitespace(found["_line"]), ""))
 
 
-def _decoded(block: Block) -> pa.Table:
-    lines = pc.split_pattern(pa.array([block.data], pa.large_binary()), b"\n").flatten()
-    positions = pa.array(range(block.first, block.first + len(lines)), pa.int64())
-    try:
-        text = lines.cast(pa.large_string())
-    except pa.ArrowInvalid:
-        return _decoded_one_by_one(positions, lines)
-    reasons = pa.nulls(len(lines), pa.string())
-    table = pa.table({"_position": positions, "_line": text, "_reason": reasons})
-    return table.filter(pc.not_equal(pc.utf8_trim_whitespace(text), ""))
-
-
-def _decoded_one_by_one(positions: pa.Array, lines: pa.Array) -> pa.Table:
+def _decoded(lines: list[bytes]) -> tuple[list[str], list[str | None]]:
+    """Text and reason of each line."""
     texts: list[str] = []
     reasons: list[str | None] = []
-    for line in lines.to_pylist():
+    for line in lines:
         try:
             texts.append(line.decode())
             reasons.append(None)
         except UnicodeDecodeError:
             texts.append(line.decode(errors="backslashreplace"))
             reasons.append("is not utf-8")
-    table = pa.table(
+    return texts, reasons
+
+
+def _table(positions: pa.Array, lines: Any, reasons: Any) -> pa.Table:
+    return pa.table(
         {
             "_position": positions,
-            "_line": pa.array(texts, pa.large_string()),
+            "_line": pa.array(lines, pa.large_string()),
             "_reason": pa.array(reasons, pa.string()),
         }
     )
-    return table.filter(pc.not_equal(pc.utf8_trim_whitespace(table["_line"]), ""))
-
-
-def _table(positions: list[int], lines: list[bytes], reason: str) -> pa.Table:
-    return pa.table(
-        {
-            "_position": pa.array(positions, pa.int64()),
-            "_line": pa.array(
-                [line.decode(errors="backslashreplace") for line in lines], pa.large_string()
-            ),
-            "_reason": pa.array([reason] * len(lines), pa.string()),
-        }
-    )
-
-
-def _keep(
-    connection: duckdb.DuckDBPyConnection,
-    lines: pa.Table,
-    file_name: str,
-    part: Path,
-    keys: dict[str, None],
-) -> None:
-    """Write the records to ``part``, the others to json_rejects; note the records' keys."""
-    connection.register("json_lines", lines)
-    connection.execute(
-        f"create or replace temp table json_block as select {literal(file_name)} as _file, "
-        f"_position, _line, coalesce(_reason, {REASON}) as _reason from json_lines"
-    )
-    connection.unregister("json_lines")
-    connection.execute(
-        f"copy (select _file, _position, _line from json_block where _reason is null) "
-        f"to {literal(part)} (format parquet, compression lz4)"
-    )
-    connection.execute(
-        "insert into json_rejects select _file, _position, _reason, _line from json_block "
-        "where _reason is not null"
-    )
-    for (key,) in connection.execute(
-        "select distinct unnest(json_keys(_line)) as name from json_block where _reason is null "
-        "order by name"
-    ).fetchall():
-        keys.setdefault(key)
-    connection.execute("drop table json_block")
 
 
 def _pointer(path: list[str]) -> str:

@@ -21,6 +21,15 @@ MAX_RATIO = 200
 
 KEPT_OF_A_LONG_LINE = 1_000
 
+BOMS = {
+    b"\xef\xbb\xbf": "utf-8",
+    b"\xff\xfe\x00\x00": "utf-32-le",
+    b"\x00\x00\xfe\xff": "utf-32-be",
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
+}
+"""Byte-order marks, the longer first where one begins like another."""
+
 
 class UnreadableError(ValueError):
     """The file as a whole cannot be read; the text says why, without values."""
@@ -41,21 +50,11 @@ class Block:
     is_too_long: bool = False
 
 
-def blocks(file: Path) -> Iterator[Block]:
-    """The file's lines in blocks of about ``BLOCK_BYTES``.
-
-    Raises:
-        UnreadableError: it is packed and broken, or unpacks to more than the caps allow.
-    """
-    with file.open("rb") as stream:
-        yield from _blocks(_unpacked(file, stream))
-
-
 def chunks(file: Path) -> Iterator[bytes]:
     """The file's bytes, unpacked, in pieces.
 
     Raises:
-        UnreadableError: as ``blocks``.
+        UnreadableError: it is packed and broken, or unpacks to more than the caps allow.
     """
     with file.open("rb") as stream:
         yield from _unpacked(file, stream)
@@ -87,7 +86,8 @@ def _unpacked(file: Path, stream: IO[bytes]) -> Iterator[bytes]:
             yield piece
 
 
-def _blocks(pieces: Iterator[bytes]) -> Iterator[Block]:
+def cut(pieces: Iterator[bytes]) -> Iterator[Block]:
+    """Bytes as whole lines, in blocks as large as the pieces."""
     number = 1
     rest = b""
     skipping = False
