@@ -44,6 +44,8 @@ class Reading:
         is_sweep: whether every key that is there now is wanted as well, to find deletions.
         workspace: a folder that stays between attempts of the same day, for what must not be
             fetched again; emptied when the batch has landed.
+        is_sample: whether some rows are enough, to look at them: a connector may stop after the
+            first page.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class Reading:
     taken: tuple[TakenFile, ...]
     is_sweep: bool
     workspace: Path
+    is_sample: bool = False
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +248,8 @@ class RestSession:
             is_resumed = False
             lines = _records(what, reading.table.request.records, answer)
             page = self._judge(what, pagination, workspace, position, answer, lines)
+            if reading.is_sample:
+                page = replace(page, is_last=True, total=None)
             workspace.commit(page, lines)
 
     def _judge(
