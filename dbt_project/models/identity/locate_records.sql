@@ -5,8 +5,7 @@
 with places as (
     select
         record_id,
-        {{ plain_text("concat(coalesce(province, ''), coalesce(city, ''), coalesce(district, ''), coalesce(address, ''))") }}
-            as place
+        {{ plain_text("concat(province, city, district, address)") }} as place
     from {{ ref('union_person_records') }}
 ),
 
