@@ -31,6 +31,7 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 COLUMN_TYPE = re.compile(
     r"text|bigint|integer|double|boolean|date|timestamp|json|decimal\(\d{1,2},\d{1,2}\)"
 )
+MOMENT_FORMAT = re.compile(r"([^%]|%-?[aAbBcdfgGHIjmMnpSuUVwWxXyYzZ%])*")
 PersonalClass = Literal[
     "none",
     "identifier",
@@ -76,8 +77,10 @@ class Column(Strict):
 
     ``zone`` says in which time zone a timestamp without offset is written: ``local`` (the
     company's), or a zone's name. ``path`` says where in a JSON record the value stands
-    (``properties.$city``); the column's own name where it is not given. ``format`` says how a date
-    or timestamp is written (``%Y/%m/%d``), ``epoch_s`` or ``epoch_ms`` for numbers.
+    (``properties.$city``; ``"a.b".c`` where a key holds a dot); the column's own name where it is
+    not given. ``format`` says how a date or timestamp is written: ``%Y/%m/%d %H:%M`` as in
+    strptime, ``epoch_s`` or ``epoch_ms`` for numbers since 1970, ``excel`` for the serial days of a
+    spreadsheet.
     """
 
     type: str
@@ -101,6 +104,23 @@ class Column(Strict):
                 "json, decimal(precision,scale)"
             )
         return value
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, value: str | None) -> str | None:
+        if value is None or value in ("epoch_s", "epoch_ms", "excel"):
+            return value
+        if "%" not in value or not MOMENT_FORMAT.fullmatch(value):
+            raise ValueError(
+                f"'{value}' is not epoch_s, epoch_ms, excel or a format such as %Y/%m/%d %H:%M:%S"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _format_has_meaning(self) -> "Column":
+        if self.format and self.type not in ("date", "timestamp"):
+            raise ValueError(f"`format` has no meaning for type {self.type}")
+        return self
 
     @field_validator("zone")
     @classmethod

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 
 from customer360.config import Config, Table
-from customer360.contracts import check_schema
+from customer360.contracts import check_schema, typed_value
 from customer360.exceptions import SourceError
 from customer360.settings import Settings
 from customer360.sources import open_session
@@ -249,13 +250,15 @@ def _window_condition(
     name = contract.cursor.column
     column = contract.columns[name]
     zone = config.sources.zone_of(column)
+    cursor, clock = quote(name), zone
+    if relation.columns[name] == "VARCHAR" or column.format:
+        # As the contract reads it; the source cannot compare its own text with a moment.
+        cursor = typed_value(name, column, relation.columns[name], config.sources)
+        clock = zone if column.type == "date" else ZoneInfo("UTC")
 
     def local(moment: dt.datetime) -> str:
-        return str(moment.replace(tzinfo=dt.UTC).astimezone(zone).replace(tzinfo=None))
+        return str(moment.replace(tzinfo=dt.UTC).astimezone(clock).replace(tzinfo=None))
 
-    cursor = quote(name)
-    if relation.columns[name] == "VARCHAR":
-        cursor = f"try_cast({cursor} as timestamp)"
     condition = f"{cursor} < timestamp {literal(local(end))}"
     if start is not None:
         condition += f" and {cursor} >= timestamp {literal(local(start))}"

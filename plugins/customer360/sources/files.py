@@ -1,14 +1,16 @@
-"""File drops: Parquet, CSV and JSON Lines, local.
+"""File drops: Parquet, CSV, JSON Lines and Excel.
 
 Every row keeps its position (from 1), so that a refused one can be found in its file.
 """
 
+import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
 import importlib.util
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import duckdb
@@ -16,11 +18,12 @@ import duckdb
 from customer360.config import Source, Table
 from customer360.exceptions import SourceError
 from customer360.settings import PROJECT, Settings
+from customer360.sources.excel import Sheet, open_sheet
 from customer360.sources.json_rows import json_relation
 from customer360.sources.lines import UnreadableError
 from customer360.sources.relation import Reading, Relation, TakenFile
 from customer360.sources.spool import REJECTS, Spool, labelled, rejects
-from customer360.sources.text import OTHER_DELIMITERS, open_csv
+from customer360.sources.text import OTHER_DELIMITERS, Csv, open_csv
 from customer360.warehouse import first_line, literal, quote
 
 
@@ -129,8 +132,8 @@ class FileSession:
         self, connection: duckdb.DuckDBPyConnection, reading: Reading, files: list[Path]
     ) -> Relation:
         names = [file.relative_to(self.folder).as_posix() for file in files]
-        if self.source.format == "csv":
-            return _open_csv(reading, files, names)
+        if self.source.format in ("csv", "excel"):
+            return _open_tables(reading, files, names)
         if self.source.format == "json_lines":
             return json_relation(
                 connection,
@@ -231,29 +234,44 @@ def _open_parquet(
     )
 
 
-def _open_csv(reading: Reading, files: list[Path], names: list[str]) -> Relation:
+def _open_tables(reading: Reading, files: list[Path], names: list[str]) -> Relation:
+    """Files that begin with the names of their columns."""
     name, table = reading.name, reading.table
     rows, refused = Spool(reading.workspace / "rows"), Spool(reading.workspace / "rejects")
     refused.add(REJECTS.empty_table())
     headers = {}
     for file, file_name in zip(files, names, strict=True):
         try:
-            opened = open_csv(file, delimiter=table.delimiter, encoding=table.encoding)
-            headers[file_name] = opened.header
-            _check_delimiter(opened.header, table)
-            for part in opened.parts:
-                rows.add(labelled(file_name, part.rows))
-                if part.rejects:
-                    refused.add(rejects(file_name, part.rejects))
+            with _opened(reading, file) as opened:
+                headers[file_name] = opened.header
+                for part in opened.parts:
+                    rows.add(labelled(file_name, part.rows))
+                    if part.rejects:
+                        refused.add(rejects(file_name, part.rejects))
         except UnreadableError as error:
             raise SourceError(f"{name}: {file_name}: {error}") from None
     columns = _columns_of(table, headers)
+    if not columns:
+        raise SourceError(f"{name}: {names[-1]} has none of the declared columns")
     cells = ", ".join(quote(column) for column in columns)
     return Relation(
         f"select _file, _position, {cells} from {rows.relation()}",
         dict.fromkeys(columns, "VARCHAR"),
         f"from {refused.relation()}",
     )
+
+
+@contextlib.contextmanager
+def _opened(reading: Reading, file: Path) -> Iterator[Csv | Sheet]:
+    table = reading.table
+    if reading.source.format == "excel":
+        wanted = {name for name, column in table.columns.items() if column.required}
+        with open_sheet(file, sheet=table.sheet, wanted=wanted) as sheet:
+            yield sheet
+    else:
+        opened = open_csv(file, delimiter=table.delimiter, encoding=table.encoding)
+        _check_delimiter(opened.header, table)
+        yield opened
 
 
 def _check_delimiter(header: list[str], table: Table) -> None:
@@ -273,10 +291,18 @@ def _columns_of(table: Table, headers: dict[str, list[str]]) -> list[str]:
     """
     last = list(headers.values())[-1]
     everywhere = set.intersection(*(set(header) for header in headers.values()))
-    found = dict.fromkeys(column for header in headers.values() for column in header)
+    spelled = {column.casefold(): column for column in table.columns}
+    found: dict[str, str] = {}
+    for header in headers.values():
+        for column in header:
+            # To SQL names that differ in case are one.
+            folded = column.casefold()
+            found.setdefault(folded, column)
+            if spelled.get(folded) == column:
+                found[folded] = column
     return [
         column
-        for column in found
+        for column in found.values()
         if column not in table.columns
         or column in everywhere
         or (column in last and not table.columns[column].required)
