@@ -74,6 +74,7 @@ def open_csv(file: Path, *, delimiter: str, encoding: str) -> Csv:
         UnreadableError: it is packed and cannot be unpacked.
     """
     try:
+        b"".decode(encoding)
         codec = codecs.lookup(encoding).name
     except LookupError:
         raise CsvError(f"unknown encoding '{encoding}'") from None
@@ -107,7 +108,7 @@ def _in_utf8(pieces: Iterator[bytes], codec: str) -> Iterator[bytes]:
             lines += text.count("\n")
             yield text.encode()
         decoder.decode(b"", final=True)
-    except (UnicodeDecodeError, UnicodeEncodeError):
+    except UnicodeError:  # a missing byte-order mark is no UnicodeDecodeError
         raise CsvError(
             f"is not {codec}, after line {lines}. Correct `encoding` of the table in sources.yml."
         ) from None
