@@ -194,9 +194,12 @@ def _name(column: str) -> str:
     return identifier(column) if column.isascii() else column
 
 
+def _is_plain(column: str, reserved: frozenset[str]) -> bool:
+    return bool(re.fullmatch(r"[a-z][a-z0-9_]*", column)) and column not in reserved
+
+
 def _speak(column: str, reserved: frozenset[str]) -> str:
-    is_plain = re.fullmatch(r"[a-z][a-z0-9_]*", column) and column not in reserved
-    return column if is_plain else quote(column)
+    return column if _is_plain(column, reserved) else quote(column)
 
 
 def _staging(source: str, name: str, table: Table) -> str:
@@ -221,6 +224,7 @@ def _mart(stem: str, name: str, table: Table, columns: list[str]) -> str:
 
 
 def _mart_yaml(name: str, source: Source, mart: str, table: Table, columns: list[str]) -> str:
+    reserved = _reserved()
     document = {
         "version": 2,
         "models": [
@@ -241,7 +245,7 @@ def _mart_yaml(name: str, source: Source, mart: str, table: Table, columns: list
                 "columns": [
                     {
                         "name": _name(column),
-                        **({} if _name(column).isascii() else {"quote": True}),
+                        **({} if _is_plain(_name(column), reserved) else {"quote": True}),
                         "data_type": sql_type(table.columns[column]),
                         "description": table.columns[column].description
                         or f"{column}, as the source has it.",

@@ -230,7 +230,8 @@ def _check_table(
     known = session.columns(table, contract)
     if known is not None:
         check_schema(full_name, contract, known, drift)
-    with tempfile.TemporaryDirectory() as folder, connect(settings) as connection:
+    with tempfile.TemporaryDirectory() as folder, connect(settings) as ours:
+        connection = session.connection or ours
         reading = Reading(
             settings=settings,
             company=config.sources,
@@ -250,9 +251,10 @@ def _check_table(
         columns = list(relation.columns)
         names = ", ".join(quote(column) for column in columns)
         try:
-            rows = connection.execute(
-                f"select {names} from ({relation.sql}) limit {SHOWN_ROWS}"
-            ).fetchall()
+            with relation.guard():
+                rows = connection.execute(
+                    f"select {names} from ({relation.sql}) limit {SHOWN_ROWS}"
+                ).fetchall()
         except duckdb.Error as error:
             raise SourceError(f"{full_name}: reading stopped: {first_line(error)}") from None
         found["columns"] = columns

@@ -6,6 +6,7 @@ knowledge of tables or of layers.
 
 import contextlib
 import errno
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def connect(
         yield connection
     finally:
         connection.close()
+
+
+def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load a DuckDB extension from its wheel, or from DuckDB's own store where there is none."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        version = f"v{duckdb.__version__}"
+        path = Path(folder) / "extensions" / version / f"{name}.duckdb_extension"
+        if path.exists():
+            connection.execute(f"load {literal(path)}")
+            return
+    connection.execute(f"install {name}")
+    connection.execute(f"load {name}")
 
 
 def is_disk_full(error: object) -> bool:

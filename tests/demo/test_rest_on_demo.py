@@ -1,6 +1,7 @@
 """The demo's real web services, read by the connector, well and while they misbehave."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import duckdb
 import httpx
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from customer360 import landing, raw
+from customer360.cli import cli
 from customer360.config import Config, load_config
 from customer360.demo.systems import company, read_connections
 from customer360.demo.systems.layout import Layout, load_secrets
@@ -157,12 +160,22 @@ def test_a_fault_that_passes_costs_no_row(living: Layout, declared: Config, kind
         assert len(set(column(load_settings(), batch, "ticket_id"))) == batch.rows == 60 * 24
 
 
+def only(config: Config, source: str, table: str) -> Config:
+    """The declarations with one table of one source."""
+    declared = config.sources.sources[source]
+    tables = {table: declared.tables[table]}
+    sources = {source: declared.model_copy(update={"tables": tables})}
+    company_sources = config.sources.model_copy(update={"sources": sources})
+    return config.model_copy(update={"sources": company_sources})
+
+
 def test_a_fault_that_stays_stops_the_source_and_the_next_attempt_goes_on(
     living: Layout, declared: Config
 ) -> None:
+    tickets = only(declared, "callcentre", "tickets")
     order(living, system="callcentre", kind="half", times=0, after=3)
     with pytest.raises(SourceError, match=r"callcentre\.tickets: page 4: .*not JSON.* goes on"):
-        land(declared, "callcentre")
+        land(tickets, "callcentre")
     settings = load_settings()
     assert landing.batches(settings) == []
     kept = list(settings.landing_dir.glob("callcentre/tickets/.reading-*/0*/records.jsonl"))
@@ -170,9 +183,7 @@ def test_a_fault_that_stays_stops_the_source_and_the_next_attempt_goes_on(
     order(living, "DELETE")
     # Were the first three pages asked for again, the fault behind two answers would strike.
     order(living, system="callcentre", kind="error", times=0, after=2)
-    with pytest.raises(SourceError, match=r"callcentre\.paged: page 1: .*500"):
-        land(declared, "callcentre")
-    batch = landing.batches(settings, "callcentre", "tickets")[0]
+    batch = land(tickets, "callcentre")["tickets"]
     assert len(set(column(settings, batch, "ticket_id"))) == batch.rows == 60 * 24
 
 
@@ -187,20 +198,38 @@ def test_a_repeated_cursor_is_a_loop_and_its_page_is_not_kept(
     assert len(set(column(load_settings(), batch, "ticket_id"))) == batch.rows == 60 * 24
 
 
-def test_the_rate_limit_of_a_real_service_is_waited_for(
-    living: Layout, declared: Config, caplog: pytest.LogCaptureFixture
+def test_a_web_service_is_looked_at_and_declared(
+    living: Layout, declared: Config, tmp_path: Path
 ) -> None:
-    # 29 pages of 50 where 20 a second are allowed.
-    request = declared.sources.sources["campaign"].tables["sends"].request
-    assert request
-    pagination = request.pagination.model_copy(update={"size": 50})
-    table = (
-        declared.sources.sources["campaign"]
-        .tables["sends"]
-        .model_copy(update={"request": request.model_copy(update={"pagination": pagination})})
-    )
-    source = declared.sources.sources["campaign"].model_copy(update={"tables": {"sends": table}})
-    company_sources = declared.sources.model_copy(update={"sources": {"campaign": source}})
-    batch = land(declared.model_copy(update={"sources": company_sources}), "campaign")["sends"]
-    assert batch.rows == 60 * 24
-    assert "429" in caplog.text
+    def add(name: str, connection: str, table: str) -> dict[str, Any]:
+        words = ["--format", "rest", "--connection", connection, "--table", table, "--dry-run"]
+        done = CliRunner().invoke(cli, ["source", "add", name, *words])
+        assert done.exit_code == 0, (done.output, done.exception)
+        text = done.stdout.partition("\n# ")[0]
+        found = yaml.safe_load(text)[name]["tables"][table]
+        assert isinstance(found, dict)
+        return found
+
+    tickets = add("support", "callcentre", "tickets")
+    assert tickets["request"] == {
+        "path": "tickets",
+        "records": "data",
+        "pagination": {"kind": "cursor", "parameter": "cursor", "next": "next_cursor"},
+    }
+    assert tickets["key"] == ["ticket_id"]
+    assert tickets["cursor"]["column"] == "updated_at"
+    assert tickets["columns"]["updated_at"] == {"type": "timestamp", "required": True}
+    assert tickets["columns"]["ticket_id"] == {"type": "bigint", "required": True}
+    sends = add("mailing", "campaign", "sends")
+    assert sends["request"]["pagination"] == {"kind": "link"}
+    assert sends["request"]["records"] == "items"
+
+
+def test_source_check_asks_a_service_for_one_page(living: Layout, declared: Config) -> None:
+    # The second answer would be an error for ever.
+    order(living, system="callcentre", kind="error", times=0, after=1)
+    words = ["source", "check", "callcentre", "--table", "paged", "--json"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert len(json.loads(done.stdout)["tables"]["paged"]["rows"]) == 10
+    assert not list(load_settings().landing_dir.glob("callcentre/*"))

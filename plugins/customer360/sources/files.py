@@ -51,6 +51,8 @@ def resolve_path(declared: str, data_dir: Path) -> Path:
 class FileSession:
     """The files of one source."""
 
+    connection: duckdb.DuckDBPyConnection | None = None
+
     def __init__(self, settings: Settings, source: Source) -> None:
         assert source.path
         self.source = source

@@ -26,14 +26,13 @@ from customer360.config import (
     Table,
 )
 from customer360.connections import resolve
-from customer360.demo.systems.world import load_extension
 from customer360.exceptions import SourceError
 from customer360.personal import guess_class
 from customer360.settings import Settings
 from customer360.sources import open_session
 from customer360.sources.relation import Reading
 from customer360.sources.web_service import Answer, WebService
-from customer360.warehouse import connect, first_line, literal, quote
+from customer360.warehouse import connect, first_line, literal, load_extension, quote
 
 SAMPLE_ROWS = 2_000
 HEAD_BYTES = 1_000_000
@@ -110,7 +109,7 @@ def inspect(
     """
     form = system["format"]
     if form in FILE_FORMATS:
-        tables = _files(name, system, wanted)
+        tables = _files(settings, name, system, wanted)
     elif form in DATABASE_FORMATS:
         tables = _catalogue(settings, system, wanted)
     else:
@@ -125,11 +124,13 @@ def inspect(
 # --- what there is ----------------------------------------------------------------------------
 
 
-def _files(name: str, system: dict[str, Any], wanted: Sequence[str]) -> list[FoundTable]:
+def _files(
+    settings: Settings, name: str, system: dict[str, Any], wanted: Sequence[str]
+) -> list[FoundTable]:
     """A table for each file; files that differ only by a day in their name are one table."""
-    from customer360.sources.files import resolve_path
+    from customer360.sources import files
 
-    folder = resolve_path(system["path"])
+    folder = files.open_session(settings, name, Source.model_construct(**system, tables={})).folder
     if not folder.is_dir():
         raise SourceError(f"{name}: there is no folder {folder}")
     found: dict[str, FoundTable] = {}
@@ -197,8 +198,8 @@ def _look_at_text(table: FoundTable, file: Path) -> None:
 CATALOGUE = {
     "postgres": """
         select n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-            coalesce(array_position(i.indkey::smallint[], a.attnum), -1), a.attnotnull,
-            coalesce(col_description(c.oid, a.attnum), '')
+            coalesce(array_position(i.indkey::smallint[], a.attnum), -1) as key_position,
+            a.attnotnull, coalesce(col_description(c.oid, a.attnum), '') as remark
         from pg_class as c
         join pg_namespace as n on n.oid = c.relnamespace
         join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -210,7 +211,8 @@ CATALOGUE = {
     """,
     "mysql": """
         select c.table_schema, c.table_name, c.column_name, c.column_type,
-            coalesce(k.ordinal_position, -1), c.is_nullable = 'NO', c.column_comment
+            coalesce(k.ordinal_position, -1) as key_position, c.is_nullable = 'NO' as is_filled,
+            c.column_comment
         from information_schema.columns as c
         left join information_schema.key_column_usage as k
             on k.constraint_name = 'PRIMARY' and k.table_schema = c.table_schema
@@ -415,8 +417,9 @@ def _sample(
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.closing(open_session(settings, name, source)) as session,
-        connect(settings) as connection,
+        connect(settings) as ours,
     ):
+        connection = session.connection or ours
         today = dt.datetime.now(company.zone).date()
         reading = Reading(
             settings=settings,
@@ -440,15 +443,6 @@ def _sample(
         ]
         names = ", ".join(quote(column) for column in relation.columns)
         _classify(table, connection, f"select {names} from ({relation.sql}) limit {SAMPLE_ROWS}")
-        if "request" in table.where:
-            table.cursor = next(
-                (
-                    column.name
-                    for column in table.columns
-                    if CHANGED_AT.fullmatch(column.name) and column.type in ("timestamp", "date")
-                ),
-                None,
-            )
 
 
 def _declared_of(kind: str) -> str:
@@ -484,6 +478,17 @@ def _classify(table: FoundTable, connection: duckdb.DuckDBPyConnection, query: s
     table.columns = [column for column in table.columns if not column.name.startswith("_")]
     if not table.key:
         table.key = _guess_key(table, cells)
+    if "request" in table.where:
+        table.cursor = next(
+            (
+                column.name
+                for column in table.columns
+                if CHANGED_AT.fullmatch(column.name)
+                and column.type in ("timestamp", "date")
+                and None not in cells[column.name]
+            ),
+            None,
+        )
     for column in table.columns:
         column.is_required = column.name in table.key or column.name == table.cursor
         has_zone = any(OFFSET.search(value) for value in cells[column.name][:50] if value)
@@ -498,7 +503,7 @@ OFFSET = re.compile(r"([+-]\d\d(:?\d\d)?|Z)$")
 SHAPES = (
     ("bigint", re.compile(r"-?(0|[1-9]\d{0,17})")),
     ("decimal", re.compile(r"-?(0|[1-9]\d{0,11})(\.\d{1,6})?")),
-    ("double", re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")),
+    ("double", re.compile(r"-?\d{1,15}(\.\d+)?([eE][+-]?\d+)?")),
     ("boolean", re.compile(r"true|false", re.IGNORECASE)),
     ("date", re.compile(r"\d{4}[-/](0[1-9]|1[0-2])[-/]([0-2]\d|3[01])")),
     (

@@ -3,7 +3,9 @@
 What belongs here: the shapes between landing and connectors, nothing that reads.
 """
 
+import contextlib
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +84,8 @@ class Relation:
             by the cursor.
         keys_sql: a select of the key columns of every row that is there, for a sweep.
         files: what was taken, for files that are each taken once.
+        guard: entered while the relation is read: it bounds the time that may take, and says what
+            went wrong in words of the source.
     """
 
     sql: str
@@ -90,10 +94,18 @@ class Relation:
     is_windowed: bool = False
     keys_sql: str | None = None
     files: list[TakenFile] = field(default_factory=list)
+    guard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
 
 class Session(Protocol):
-    """An open source system: all its tables are read at one moment where the system can do that."""
+    """An open source system: all its tables are read at one moment where the system can do that.
+
+    Attributes:
+        connection: the session's own DuckDB connection, in which its relations are read; None
+            where any connection will do.
+    """
+
+    connection: duckdb.DuckDBPyConnection | None
 
     def columns(self, table_name: str, table: Table) -> dict[str, str] | None:
         """name -> type as the system says before anything is read; None where it cannot say."""

@@ -161,6 +161,8 @@ class Workspace:
 class RestSession:
     """A web service, read table by table."""
 
+    connection: duckdb.DuckDBPyConnection | None = None
+
     def __init__(self, service: WebService) -> None:
         self.service = service
 
