@@ -17,6 +17,10 @@ class SourceError(Customer360Error):
     """A source system cannot be read as declared."""
 
 
+class SourceUnavailableError(SourceError):
+    """A source system does not answer now; reading it again may help."""
+
+
 class SchemaDriftError(SourceError):
     """A source's columns differ from its contract in a way that policy does not accept."""
 

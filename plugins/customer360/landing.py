@@ -1,15 +1,19 @@
 """Landing: what came in, as it came, in immutable Parquet batches with manifests.
 
 A batch is a folder ``landing/<source>/<table>/<as_of>/<batch>/`` with ``rows.parquet``, perhaps
-``rejects.parquet`` (what is not even a row), and ``manifest.json``. It is written aside and appears
-by one rename, so a batch is there wholly or not at all. What does not belong here: judging rows
+``rejects.parquet`` (what is not even a row), ``keys.parquet`` (every key that is there, when
+deletions were looked for), and ``manifest.json``. It is written aside and appears by one rename, so
+a batch is there wholly or not at all; the batches of a source appear when all its tables have been
+read, at one moment where the system can do that. What does not belong here: judging rows
 (``customer360.contracts``) or their current state (``customer360.raw``).
 """
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +24,7 @@ import duckdb
 
 from customer360.config import Config, Table
 from customer360.contracts import check_schema, typed_value
-from customer360.exceptions import SourceError
+from customer360.exceptions import SourceError, SourceUnavailableError
 from customer360.settings import Settings
 from customer360.sources import open_session
 from customer360.sources.relation import Reading, Relation, Session, TakenFile
@@ -29,6 +33,10 @@ from customer360.warehouse import connect, first_line, is_disk_full, literal, qu
 MANIFEST_VERSION = 2
 REFUSED = "REFUSED"
 """Marks a batch that its gate has refused; an empty file in its folder."""
+
+ATTEMPTS = 3
+BACK_OFF_SECONDS = 2.0
+"""Before a source that did not answer is read again, from its start: then twice as long."""
 
 
 @dataclass(frozen=True)
@@ -102,19 +110,37 @@ def extract_source(
     """
     if source not in config.sources.sources:
         raise SourceError(f"sources.yml has no source '{source}' for {settings.company}")
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            landed = _read_tables(settings, config, source, as_of)
+            break
+        except SourceUnavailableError:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
+    for batch, aside in landed:
+        if aside:
+            aside.rename(batch.folder(settings))
+        yield batch, aside is not None
+
+
+def _read_tables(
+    settings: Settings, config: Config, source: str, as_of: dt.date
+) -> list[tuple[Batch, Path | None]]:
+    """Each table's batch in one session, and where a new one lies until all are there."""
     declared = config.sources.sources[source]
     session = open_session(settings, source, declared)
-    try:
-        for table in declared.tables:
-            yield _extract_table(settings, config, session, source, table, as_of)
-    finally:
-        session.close()
+    with contextlib.closing(session):
+        return [
+            _extract_table(settings, config, session, source, table, as_of)
+            for table in declared.tables
+        ]
 
 
 def _extract_table(
     settings: Settings, config: Config, session: Session, source: str, table: str, as_of: dt.date
-) -> tuple[Batch, bool]:
-    """Land one table; see ``extract_source``."""
+) -> tuple[Batch, Path | None]:
+    """Read one table; see ``_read_tables``."""
     declared = config.sources.sources[source]
     contract = declared.tables[table]
     name = f"{source}.{table}"
@@ -136,15 +162,16 @@ def _extract_table(
         workspace=workspace,
     )
     known = session.columns(table, contract)
-    if known is not None:
-        check_schema(name, contract, known, config.policies.drift)
-    with connect(settings) as connection:
+    notes = check_schema(name, contract, known, config.policies.drift) if known else []
+    with contextlib.ExitStack() as opened:
+        connection = session.connection or opened.enter_context(connect(settings))
         relation = session.relation(connection, reading)
         standing = _standing(settings, earlier, relation, as_of)
         if standing is not None:
             shutil.rmtree(workspace, ignore_errors=True)
-            return standing, False
-        notes = check_schema(name, contract, relation.columns, config.policies.drift)
+            return standing, None
+        if known is None:
+            notes = check_schema(name, contract, relation.columns, config.policies.drift)
         where = "true"
         if not relation.is_windowed:
             where = _window_condition(contract, relation, config, start, end)
@@ -154,7 +181,7 @@ def _extract_table(
             shutil.rmtree(leftover)
         aside = parent / f".landing-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         aside.mkdir()
-        rows, rejects, content = _write(connection, name, relation, where, aside)
+        rows, rejects, content = _write(connection, name, contract, relation, where, aside)
         taken = sum(file.rows for file in relation.files)
         if relation.files and taken != rows + rejects:
             raise SourceError(
@@ -165,7 +192,7 @@ def _extract_table(
         same = _same_content(earlier, contract, content, as_of)
         if same is not None:
             shutil.rmtree(aside)
-            return same, False
+            return same, None
         number = sum(batch.day == as_of for batch in earlier) + 1
         batch = Batch(
             source=source,
@@ -187,8 +214,7 @@ def _extract_table(
         )
         manifest = json.dumps(asdict(batch), indent=1, ensure_ascii=False)
         (aside / "manifest.json").write_text(manifest, encoding="utf-8")
-        aside.rename(batch.folder(settings))
-        return batch, True
+        return batch, aside
 
 
 def _mode(contract: Table) -> str:
@@ -266,17 +292,24 @@ def _window_condition(
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection, name: str, relation: Relation, where: str, aside: Path
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    contract: Table,
+    relation: Relation,
+    where: str,
+    aside: Path,
 ) -> tuple[int, int, str]:
     """Write the files; (rows, rejects, content hash)."""
-    rows_file = literal(aside / "rows.parquet")
+    rows_file, keys_file = aside / "rows.parquet", aside / "keys.parquet"
     parquet = "(format parquet, compression zstd)"
+    rejects = 0
     try:
-        connection.execute(f"copy ({relation.sql} where {where}) to {rows_file} {parquet}")
-        if relation.keys_sql:
-            keys_file = literal(aside / "keys.parquet")
-            connection.execute(f"copy ({relation.keys_sql}) to {keys_file} {parquet}")
-        rejects = 0
+        with relation.guard():
+            connection.execute(
+                f"copy ({relation.sql} where {where}) to {literal(rows_file)} {parquet}"
+            )
+            if relation.keys_sql:
+                connection.execute(f"copy ({relation.keys_sql}) to {literal(keys_file)} {parquet}")
         if relation.rejects_sql:
             rejects = connection.execute(
                 f"select count(*) from ({relation.rejects_sql})"
@@ -284,19 +317,29 @@ def _write(
         if rejects:
             rejects_file = literal(aside / "rejects.parquet")
             connection.execute(f"copy ({relation.rejects_sql}) to {rejects_file} {parquet}")
-        values = ", ".join(
-            f"coalesce({quote(column)}::varchar, chr(30))" for column in relation.columns
-        )
-        digest = f"md5_number_lower(concat_ws(chr(31), {values}))"
-        rows, content = connection.execute(
-            f"select count(*), coalesce(sum({digest}), 0) from {rows_file}"
-        ).fetchall()[0]
+        rows, content = _digest(connection, rows_file, list(relation.columns))
+        keys = _digest(connection, keys_file, list(contract.key)) if relation.keys_sql else None
     except duckdb.Error as error:
         if is_disk_full(error):
             raise
         raise SourceError(f"{name}: reading stopped: {first_line(error)}") from None
-    shape = json.dumps([relation.columns, rows, int(content), rejects])
+    shape = json.dumps([relation.columns, rows, content, rejects, keys])
     return rows, rejects, hashlib.sha256(shape.encode()).hexdigest()
+
+
+def _digest(
+    connection: duckdb.DuckDBPyConnection, file: Path, columns: list[str]
+) -> tuple[int, int]:
+    """Rows of a file, and a hash of them whatever their order.
+
+    The hash is quick and not for ever: another version of DuckDB may land a content once more,
+    which raw takes for what it is, duplicates.
+    """
+    cells = ", ".join(map(quote, columns))
+    rows, content = connection.execute(
+        f"select count(*), coalesce(sum(hash({cells})), 0) from {literal(file)}"
+    ).fetchall()[0]
+    return int(rows), int(content)
 
 
 def _same_content(

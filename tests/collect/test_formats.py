@@ -26,9 +26,9 @@ def formatted() -> Callable[[str, str | None], Any]:
 
     def give(macro: str, value: str | None) -> Any:
         expression = getattr(macros, macro)("given")
-        return connection.execute(f"select {expression} from (select ? as given)", [value]).fetchall()[
-            0
-        ][0]
+        return connection.execute(
+            f"select {expression} from (select ? as given)", [value]
+        ).fetchall()[0][0]
 
     return give
 
@@ -60,7 +60,13 @@ def test_a_phone_number_has_one_spelling(formatted, written, meant):
 
 @pytest.mark.parametrize(
     "written",
-    ["13912345670", "１３９１２３４５６７０", "+86 139-1234-5670", "0086 139 1234 5670", "0757-79760516"],
+    [
+        "13912345670",
+        "１３９１２３４５６７０",
+        "+86 139-1234-5670",
+        "0086 139 1234 5670",
+        "0757-79760516",
+    ],
 )
 def test_phones_are_spelt_as_the_matching_engine_spells_them(formatted, written):
     assert formatted("phone_e164", written) == normalise.phone(written)

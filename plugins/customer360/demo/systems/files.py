@@ -26,10 +26,10 @@ from customer360.demo.systems.world import (
     Table,
     World,
     literal,
-    load_extension,
     months,
     quote,
 )
+from customer360.warehouse import load_extension
 
 EXCEL_ROWS = 1_048_576
 """Rows of a worksheet, the header among them."""

@@ -37,11 +37,11 @@ from customer360.demo.systems.world import (
     Table,
     World,
     literal,
-    load_extension,
     quote,
     retyping,
 )
 from customer360.exceptions import DemoError
+from customer360.warehouse import load_extension
 
 OWNER = "postgres"
 SYSTEM_USER = "pgserver"

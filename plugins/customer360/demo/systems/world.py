@@ -5,7 +5,6 @@ What belongs here: everything that knows how ``world.duckdb`` is laid out (``_fr
 """
 
 import datetime as dt
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -259,19 +258,6 @@ def retyping(name: str, incident: Incident, value: str) -> tuple[str, str]:
     kind = str(incident.detail["type"])
     expression = str(incident.detail.get("expression") or quote(name))
     return kind, f"cast({expression.replace(quote(name), value)} as {kind})"
-
-
-def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Load a DuckDB extension from its wheel, or from DuckDB's own store where there is none."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        version = f"v{duckdb.__version__}"
-        path = Path(folder) / "extensions" / version / f"{name}.duckdb_extension"
-        if path.exists():
-            connection.execute(f"load {literal(str(path))}")
-            return
-    connection.execute(f"install {name}")
-    connection.execute(f"load {name}")
 
 
 def months(world: World, first_day: int, last_day: int) -> Iterator[tuple[str, int, int]]:

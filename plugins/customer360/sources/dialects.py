@@ -1,0 +1,327 @@
+"""What differs between database systems: addresses, catalogues, types, and their complaints.
+
+What belongs here: SQL and text that only one system understands. What does not: when anything is
+asked (``databases``), or what a table promises (``customer360.contracts``).
+
+A type is read as it is where DuckDB's holds every value of it exactly, and as text otherwise, so
+that a value that cannot be represented is refused by its contract, row by row. Some types are
+exact but for rare values that the scanner changes in silence (NaN in numeric(12, 2) becomes 0.00,
+a timestamp of the year 294276 one before Christ): the source is asked for those first.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+from customer360.connections import Connection
+from customer360.warehouse import literal
+
+DECIMAL_DIGITS = 38
+"""The most digits that DuckDB's decimals hold."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A column as the source has it, and how it is read.
+
+    Attributes:
+        shown: its type for comparison with the contract.
+        landed: the DuckDB type that arrives.
+        asked: expression in the source's SQL; None where the column is taken as it is.
+        taken: expression in DuckDB over what the scanner hands over.
+        rare: condition in the source's SQL for values that only text can carry.
+        text: expression in the source's SQL for the column as text.
+        moment: ``zoned``, ``local`` or ``date`` for a column that can bound a window.
+    """
+
+    name: str
+    shown: str
+    landed: str
+    asked: str | None
+    taken: str
+    rare: str | None
+    text: str
+    moment: str | None = None
+
+    def as_text(self) -> "Stored":
+        """The same column carried as text."""
+        if self.landed == "VARCHAR":
+            return self
+        return replace(self, landed="VARCHAR", asked=self.text, taken=quoted(self.name))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A table or view of the source: its columns in order, and what may be read.
+
+    Attributes:
+        is_table: whether it is stored, so that DuckDB's scanner can read it in parts at once.
+        denied: names of columns that our user may not read.
+    """
+
+    schema: str
+    name: str
+    is_table: bool
+    columns: list[Stored]
+    denied: list[str]
+
+
+class Dialect(Protocol):
+    """One database system."""
+
+    kind: str
+    title: str
+    extension: str
+    default_port: int
+
+    def address(self, connection: Connection, connect_seconds: int) -> str:
+        """What DuckDB attaches; holds the password."""
+        ...
+
+    def begin(self, read_seconds: int) -> list[str]:
+        """Statements of the source's SQL that open the one transaction of a session."""
+        ...
+
+    def default_schema(self, connection: Connection) -> str:
+        """Schema of a relation that names none; empty: the source is asked."""
+        ...
+
+    def catalogue(self, schema: str, name: str) -> str:
+        """A query for the columns of a table."""
+        ...
+
+    def found(self, rows: list[dict[str, Any]]) -> Found:
+        """The answer to ``catalogue``."""
+        ...
+
+    def quote(self, identifier: str) -> str:
+        """An identifier in the source's SQL."""
+        ...
+
+    def bound(self, column: Stored, moment: dt.datetime, local: dt.datetime) -> str:
+        """A window's bound as a literal of the source's SQL, in the column's own clock."""
+        ...
+
+    def never(self, column: Stored) -> str | None:
+        """Condition for a cursor that is in no window (infinite, a zero date)."""
+        ...
+
+    def unending(self, column: Stored) -> str:
+        """``column.text`` for a cursor: what is in no window is no moment for the contract."""
+        ...
+
+    def is_peer(self, connection: Connection) -> Callable[[object], bool]:
+        """Whether a socket's peer is the server."""
+        ...
+
+    def explain(self, text: str, connection: Connection, table: str) -> tuple[str, bool] | None:
+        """(a complaint in our words, whether trying again may help), without secrets or values."""
+        ...
+
+
+def quoted(name: str) -> str:
+    """An identifier for DuckDB and PostgreSQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def place(connection: Connection, default_port: int) -> str:
+    """Where the server is, for people."""
+    host = connection.host or "localhost"
+    return host if host.startswith("/") else f"{host}:{connection.port or default_port}"
+
+
+def tcp_or_unix(port: int, unix_path: str | None) -> Callable[[object], bool]:
+    """Matches the peer's address of a socket."""
+
+    def is_ours(peer: object) -> bool:
+        if isinstance(peer, tuple):
+            return unix_path is None and peer[1] == port
+        return unix_path is not None and peer == unix_path
+
+    return is_ours
+
+
+class Postgres:
+    """PostgreSQL, and what speaks its language."""
+
+    kind = "postgres"
+    title = "PostgreSQL"
+    extension = "postgres_scanner"
+    default_port = 5432
+
+    # From an Airflow Connection's extra, as libpq calls them.
+    extras = (
+        "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_binding",
+        "gssencmode", "krbsrvname", "target_session_attrs",
+    )  # fmt: skip
+    plain: ClassVar = {
+        "bool": "BOOLEAN", "int2": "SMALLINT", "int4": "INTEGER", "int8": "BIGINT",
+        "float4": "FLOAT", "float8": "DOUBLE", "date": "DATE",
+        "text": "VARCHAR", "varchar": "VARCHAR", "bpchar": "VARCHAR",
+    }  # fmt: skip
+    # The scanner reads these whole and exactly; DuckDB writes them as PostgreSQL does.
+    as_varchar = ("uuid", "json", "jsonb")
+
+    def address(self, connection: Connection, connect_seconds: int) -> str:
+        """A libpq string."""
+        parts = {
+            "host": connection.host,
+            "port": connection.port,
+            "user": connection.login,
+            "password": connection.password,
+            "dbname": connection.schema,
+            "connect_timeout": connect_seconds,
+            "application_name": "customer360",
+            "client_encoding": "UTF8",
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            **{key: connection.extra.get(key) for key in self.extras},
+        }
+
+        def escaped(value: object) -> str:
+            return str(value).replace("\\", "\\\\").replace("'", "\\'")
+
+        return " ".join(f"{key}='{escaped(value)}'" for key, value in parts.items() if value)
+
+    def begin(self, read_seconds: int) -> list[str]:
+        """The scanner has begun a repeatable read; text forms are made independent of roles."""
+        return [
+            "set datestyle = 'ISO'",
+            "set timezone = 'UTC'",
+            "set extra_float_digits = 1",
+            "set bytea_output = 'hex'",
+            f"set statement_timeout = {read_seconds * 1000}",
+            "set idle_in_transaction_session_timeout = 0",
+        ]
+
+    def default_schema(self, connection: Connection) -> str:  # noqa: ARG002, MariaDB's is its database
+        """The first of the user's search path, which ``catalogue`` asks for."""
+        return ""
+
+    def catalogue(self, schema: str, name: str) -> str:
+        """Columns with the base type of domains."""
+        wanted = literal(schema) if schema else "current_schema()"
+        return f"""
+            select space.nspname::text as schema_name, relation.relname::text as relation_name,
+                relation.relkind::text as relation_kind, attribute.attname::text as name,
+                coalesce(base.typname, type.typname)::text as type_name,
+                coalesce(base.typtype, type.typtype)::text as type_kind,
+                coalesce(base.typcategory, type.typcategory)::text as category,
+                case when base.oid is null then attribute.atttypmod else type.typtypmod end
+                    as modifier,
+                has_schema_privilege(space.oid, 'usage')
+                    and has_column_privilege(relation.oid, attribute.attnum, 'select') as readable
+            from pg_catalog.pg_class as relation
+            inner join pg_catalog.pg_namespace as space on space.oid = relation.relnamespace
+            inner join pg_catalog.pg_attribute as attribute
+                on attribute.attrelid = relation.oid
+                and attribute.attnum > 0 and not attribute.attisdropped
+            inner join pg_catalog.pg_type as type on type.oid = attribute.atttypid
+            left join pg_catalog.pg_type as base
+                on base.oid = type.typbasetype and type.typtype = 'd'
+            where space.nspname = {wanted} and relation.relname = {literal(name)}
+                and relation.relkind in ('r', 'p', 'v', 'm', 'f')
+            order by attribute.attnum
+        """
+
+    def found(self, rows: list[dict[str, Any]]) -> Found:
+        """The answer to ``catalogue``."""
+        return Found(
+            schema=rows[0]["schema_name"],
+            name=rows[0]["relation_name"],
+            is_table=rows[0]["relation_kind"] in ("r", "m"),
+            columns=[self._stored(row) for row in rows if row["readable"]],
+            denied=[row["name"] for row in rows if not row["readable"]],
+        )
+
+    def _stored(self, row: dict[str, Any]) -> Stored:
+        name, kind = row["name"], row["type_name"]
+        cell = quoted(name)
+        text = f"{cell}::text"
+        if kind in self.plain:
+            moment = "date" if kind == "date" else None
+            landed = self.plain[kind]
+            return Stored(name, landed, landed, None, cell, None, text, moment)
+        if kind in self.as_varchar or row["type_kind"] == "e":
+            return Stored(name, "VARCHAR", "VARCHAR", None, f"{cell}::varchar", None, text)
+        if kind == "numeric":
+            digits, scale = divmod(row["modifier"] - 4, 65536)
+            if row["modifier"] >= 4 and digits <= DECIMAL_DIGITS and scale <= digits:
+                landed = f"DECIMAL({digits},{scale})"
+                return Stored(name, landed, landed, None, cell, f"{cell} = 'NaN'", text)
+            return Stored(name, "DECIMAL", "VARCHAR", text, cell, None, text)
+        if kind in ("timestamp", "timestamptz"):
+            rare = f"({cell} > '290000-01-01' and isfinite({cell}))"
+            if kind == "timestamp":
+                return Stored(name, "TIMESTAMP", "TIMESTAMP", None, cell, rare, text, "local")
+            text = f"case when isfinite({cell}) then ({cell} at time zone 'UTC')::text || 'Z' "
+            text += f"else {cell}::text end"
+            landed = "TIMESTAMP WITH TIME ZONE"
+            return Stored(name, landed, landed, None, cell, rare, text, "zoned")
+        if row["category"] == "A":
+            text = f"array_to_json({cell})::text"
+        return Stored(name, "VARCHAR", "VARCHAR", text, cell, None, text)
+
+    def quote(self, identifier: str) -> str:
+        """Double quotes."""
+        return quoted(identifier)
+
+    def bound(self, column: Stored, moment: dt.datetime, local: dt.datetime) -> str:
+        """A typed literal, so that an index on the cursor serves."""
+        if column.moment == "zoned":
+            return f"timestamptz '{moment.isoformat(sep=' ')}+00'"
+        return f"timestamp '{local.isoformat(sep=' ')}'"
+
+    def never(self, column: Stored) -> str | None:
+        """Infinity."""
+        cell = quoted(column.name)
+        return f"{cell} in ('infinity', '-infinity')"
+
+    def unending(self, column: Stored) -> str:
+        """``infinity`` would be taken for a moment."""
+        cell = quoted(column.name)
+        return f"case when isfinite({cell}) then {column.text} else 'not finite: ' || {cell} end"
+
+    def is_peer(self, connection: Connection) -> Callable[[object], bool]:
+        """By port, or by the socket's path."""
+        port = connection.port or self.default_port
+        host = connection.host or ""
+        return tcp_or_unix(port, f"{host}/.s.PGSQL.{port}" if host.startswith("/") else None)
+
+    def explain(self, text: str, connection: Connection, table: str) -> tuple[str, bool] | None:
+        """By the phrases of libpq and the server."""
+        user, database = connection.login or "the user", connection.schema or "the database"
+        if match := re.search(r"permission denied for (table|view|schema|relation|sequence)", text):
+            return (
+                f"user {user} may not read it ({match[1]}): grant usage on its schema and "
+                f"grant select on {table} to {user}"
+            ), False
+        for phrase, said, may_help in (
+            ("password authentication failed", f"it refuses the password of user {user}: "
+             "correct login and password of the connection", False),
+            ("no password supplied", f"it wants a password for user {user}", False),
+            ("no pg_hba.conf entry", f"it lets no user {user} in from here: add a line to its "
+             "pg_hba.conf", False),
+            ("permission denied for database", f"user {user} may not connect: grant connect on "
+             f"database {database} to {user}", True),
+            ("certificate", "its certificate is not accepted: see sslmode and sslrootcert of the "
+             "connection", False),
+            ("statement timeout", "it took longer than read_timeout for one statement: an index "
+             "on the cursor helps, or a greater read_timeout in the connection's extra", False),
+            ("canceling statement due to conflict with recovery", "the replica cancelled the "
+             "reading (max_standby_streaming_delay)", True),
+            ("invalid byte sequence", "it holds text that is not valid in its encoding", False),
+        ):  # fmt: skip
+            if phrase in text:
+                return said, may_help
+        if re.search(r'role "[^"]*" does not exist', text):
+            return f"it knows no user {user}: create it, or correct the connection's login", False
+        if re.search(r'database "[^"]*" does not exist', text):
+            return f"it has no database {database}: correct the connection's schema", False
+        return None
+
+
+DIALECTS: dict[str, Dialect] = {"postgres": Postgres()}
