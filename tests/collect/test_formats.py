@@ -1,4 +1,4 @@
-"""Formats: the SQL macros give every value its one spelling, the same one as the matching engine."""
+"""Formats: SQL macros give every value its one spelling, the same one as the matching engine."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from customer360.settings import PROJECT
 def formatted() -> Callable[[str, str | None], Any]:
     """Render a macro of macros/formats.sql over a value, as DuckDB evaluates it."""
     source = (PROJECT / "dbt_project" / "macros" / "formats.sql").read_text(encoding="utf-8")
-    environment = jinja2.Environment()  # noqa: S701, it renders SQL
+    environment = jinja2.Environment()
     environment.globals["return"] = lambda value: value
     environment.globals["adapter"] = SimpleNamespace(
         dispatch=lambda name: getattr(macros, f"default__{name}")

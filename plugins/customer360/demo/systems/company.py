@@ -104,7 +104,7 @@ def start(
                 layout,
                 size or DEFAULT_SIZE,
                 DEFAULT_SEED if seed is None else seed,
-                port or DEFAULT_PORT,
+                port or free_port(),
                 postgres_url,
                 report,
             )
@@ -471,6 +471,17 @@ def answers(layout: Layout, port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def free_port() -> int:
+    """The port that people know, or any free one where somebody else uses it."""
+    try:
+        need_port(DEFAULT_PORT)
+    except DemoError:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+    return DEFAULT_PORT
 
 
 def need_port(port: int) -> None:
