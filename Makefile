@@ -27,7 +27,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: env  ## Take one as-of day through the whole chain (COMPANY=... AS_OF=YYYY-MM-DD)
+run: env  ## Take one as-of day through the whole chain (COMPANY=... AS_OF=YYYY-MM-DD; demo: SIZE=small|medium)
 	@$(LOCAL) run $(if $(AS_OF),--as-of $(AS_OF))
 
 backfill: env  ## Take a range of days through the chain (FROM=... TO=... EVERY=7)

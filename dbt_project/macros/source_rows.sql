@@ -3,10 +3,9 @@
   key before the cutoff, unless that version is a deletion.
 -#}
 {% macro source_rows(source_name, table_name) -%}
-    {#- Linters compile without keys. -#}
+    {#- Linters compile without keys, and models of another company's sources are parsed too. -#}
     {%- set key = [] -%}
-    {%- set keys = var('source_keys') or {source_name: {table_name: []}} -%}
-    {%- for column in keys[source_name][table_name] -%}
+    {%- for column in var('source_keys').get(source_name, {}).get(table_name, []) -%}
         {%- do key.append(adapter.quote(column)) -%}
     {%- endfor -%}
     (

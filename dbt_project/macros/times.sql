@@ -28,3 +28,8 @@
 {% macro as_of() -%}
     date '{{ var("as_of") }}'
 {%- endmacro %}
+
+{#- Its year. -#}
+{% macro as_of_year() -%}
+    {{ var("as_of")[:4] }}
+{%- endmacro %}

@@ -3,7 +3,9 @@
 A table ``<source>.<table>`` only ever gains rows: a version holds the contract's columns and
 ``_version_at`` (UTC: the cursor's value, or the end of the day for full tables), ``_as_of`` (the
 day we learned it), ``_is_deleted``, ``_row_hash`` and ``_batch``. The state at any day is the last
-version of each key before that day's end, so the order in which batches arrive does not matter.
+version of each key before that day's end (of two with one moment, the one read on the later day).
+Batches are loaded in the order of their days; one that comes late has its table made again from
+landing, so the order in which batches arrive does not matter.
 What does not belong here: reading sources, or any meaning of the columns.
 """
 
@@ -60,6 +62,10 @@ create table if not exists meta.quarantine (
 );
 alter table meta.quarantine add column if not exists file varchar;
 """
+
+
+LAST_FIRST = "_version_at desc, _as_of desc, _row_hash desc"
+"""The order in which the first version of a key is its state; staging reads by the same."""
 
 
 def set_damaged_aside(settings: Settings) -> str | None:
@@ -222,17 +228,12 @@ class _Loader:
         if known is None:
             self._rebuild(landed)
             return
-        if any(tuple(batch.split("/")) in superseded for batch in known):
+        pending = [batch for batch in landed if _id(batch) not in known]
+        is_replaced = not known <= {_id(batch) for batch in landed}
+        is_behind = bool(pending) and _id(pending[0]) < max(known, default="")
+        if is_replaced or is_behind:
             self._rebuild(landed)
             return
-        pending = [batch for batch in landed if _id(batch) not in known]
-        if not self.table.cursor and pending:
-            newest = max(known, default="")
-            is_behind = _id(pending[0]) < newest
-            replaces = not self._is_taken_once and pending[0].as_of == newest.partition("/")[0]
-            if is_behind or replaces:
-                self._rebuild(landed)
-                return
         for batch in pending:
             with transaction(self.connection):
                 self._load_batch(batch)
@@ -308,6 +309,8 @@ class _Loader:
             loaded = self._insert_taken(batch)
         else:
             loaded = self._insert_state(batch)
+        if "keys.parquet" in files:
+            self._mark_deleted(batch, files["keys.parquet"])
         self.connection.execute("drop table typed")
         read = batch.rows + batch.rejects
         if read != accepted + quarantined:
@@ -404,27 +407,82 @@ class _Loader:
         )
 
     def _insert_versions(self, batch: Batch) -> int:
-        """Add versions that raw does not hold; how many."""
+        """Add what the batch says of its keys that raw does not say already; how many rows.
+
+        A row not older than its key's last version is that key's state from now on, also where
+        only a value changed and the cursor did not, or where the key had been deleted; an older
+        row that is not known yet joins the history.
+        """
         assert self.table.cursor
         cursor = self._cursor_in_utc()
-        key = self.table.key
-        known = f"{self._same_key('held', 'typed')} and held._row_hash = typed._row_hash"
+        key = ", ".join(map(quote, self.table.key))
         before = self._count(f"select count(*) from {self.relation}")
-        unheld = ""
-        if before:  # a first load is spared two joins with nothing
-            unheld = f" and not exists (select 1 from {self.relation} as held where {known})"
-            self.connection.execute(
-                f"update {self.relation} as held set _as_of = date '{batch.as_of}' from typed "
-                f"where held._as_of > date '{batch.as_of}' and typed._is_ok and {known}"
-            )
+        # What is known of the batch's keys, and no more: a day costs what has changed.
         self.connection.execute(
-            f"insert into {self.relation} select {', '.join(self.columns)}, {cursor}, "
-            f"date '{batch.as_of}', false, _row_hash, {literal(_id(batch))} from typed "
-            f"where _is_ok{unheld} "
-            f"qualify row_number() over (partition by {', '.join(map(quote, key))}, _row_hash "
-            "order by _position) = 1 order by _file, _position"
+            f"create or replace temp table held as select {key}, _version_at, _row_hash, "
+            f"_is_deleted, {cursor} as _held_at, row_number() over (partition by {key} "
+            f"order by {LAST_FIRST}) = 1 as _is_last from {self.relation} as held "
+            f"where exists (select 1 from typed where {self._same_key('held', 'typed')})"
         )
+        known = (
+            f"exists (select 1 from held where {self._same_key('held', 'arrived')} "
+            "and held._row_hash = arrived._row_hash)"
+        )
+        self.connection.execute(
+            f"""
+            insert into {self.relation}
+            select {", ".join(f"arrived.{column}" for column in self.columns)},
+                case
+                    when state._is_deleted
+                    then greatest(_at, state._version_at + interval 1 microsecond)
+                    when _at >= state._held_at then greatest(_at, state._version_at)
+                    else _at
+                end,
+                date '{batch.as_of}', false, arrived._row_hash, {literal(_id(batch))}
+            from (
+                select *, {cursor} as _at,
+                    count(*) over (partition by {key}, {cursor}) = 1 as _is_alone
+                from (
+                    select * from typed where _is_ok
+                    qualify row_number() over (partition by {key}, _row_hash order by _position) = 1
+                )
+            ) as arrived
+            left join (from held where _is_last) as state
+                on {self._same_key("state", "arrived")}
+            where case
+                when state._row_hash is null or state._is_deleted then true
+                when _at >= state._held_at and _is_alone
+                then arrived._row_hash <> state._row_hash
+                else not {known}
+            end
+            order by _file, _position
+            """
+        )
+        self.connection.execute("drop table held")
         return self._count(f"select count(*) from {self.relation}") - before
+
+    def _mark_deleted(self, batch: Batch, keys: Path) -> None:
+        """End every key that a sweep did not find."""
+        found = (
+            f"(select null::varchar as _file, 0 as _position, * from read_parquet({literal(keys)}))"
+        )
+        only_keys = {name: self.table.columns[name] for name in self.table.key}
+        swept = typed_select(
+            self.table.model_copy(update={"columns": only_keys}),
+            self.company,
+            found,
+            _types(self.connection, keys),
+        )
+        key = ", ".join(map(quote, self.table.key))
+        end = f"timestamp {literal(batch.cursor_to)} - interval 1 microsecond"
+        self.connection.execute(
+            f"insert into {self.relation} select {', '.join(self.columns)}, "
+            f"greatest({end}, _version_at + interval 1 microsecond), date '{batch.as_of}', true, "
+            f"_row_hash, {literal(_id(batch))} from (select * from {self.relation} qualify "
+            f"row_number() over (partition by {key} order by {LAST_FIRST}) = 1) as held "
+            "where not _is_deleted and not exists "
+            f"(select 1 from ({swept}) as swept where {self._same_key('held', 'swept')})"
+        )
 
     def _cursor_in_utc(self) -> str:
         assert self.table.cursor
@@ -503,6 +561,12 @@ class _Loader:
         )
         self.connection.execute("drop table held")
         return added
+
+
+def _types(connection: duckdb.DuckDBPyConnection, file: Path) -> dict[str, str]:
+    """name -> DuckDB type of a Parquet file's columns."""
+    described = connection.execute(f"describe from read_parquet({literal(file)})").fetchall()
+    return {name: kind for name, kind, *_ in described}
 
 
 def _id(batch: Batch) -> str:

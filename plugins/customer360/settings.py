@@ -11,7 +11,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 """The project folder: the one that holds dags/, dbt_project/, models/ and plugins/."""
 
-DEFAULT_COMPANY = "complete_journey"
+DEFAULT_COMPANY = "demo"
 
 
 @dataclass(frozen=True)

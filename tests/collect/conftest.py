@@ -280,6 +280,9 @@ def shop(request: pytest.FixtureRequest) -> Shop:
     return made
 
 
+__all__ = ["mariadb_server", "mariadb_shop", "postgres_server", "postgres_shop", "shop"]
+
+
 @pytest.fixture
 def drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drops:
     """A company of file drops, selected in the environment."""

@@ -19,6 +19,8 @@ def test_the_companies_that_ship_are_valid(monkeypatch):
         "campaign_tool",
         "coupon_system",
     }
+    monkeypatch.setenv("COMPANY", "demo")
+    assert len(load_config(load_settings()).sources.sources) == 10
 
 
 @pytest.mark.parametrize(

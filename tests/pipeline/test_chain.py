@@ -158,7 +158,7 @@ def holds_the_rules_on_tiny_rows(company):
     counts = transform.run_dbt(
         settings, config, LAST_DAY, marts, ["test", "--select", "test_type:unit"]
     )
-    assert counts == {"pass": 8}
+    assert counts == {"pass": 13}
 
 
 def documents_every_column(company):
@@ -179,11 +179,11 @@ def test_a_source_file_in_another_shape_is_one_entry_and_one_model(
     project = tmp_path / "dbt_project"
     shutil.copytree(transform.DBT_PROJECT, project)
     monkeypatch.setattr(transform, "DBT_PROJECT", project)
-    folder = project / "models" / "staging" / "web"
+    folder = project / "models" / "staging" / "web_shop"
     (company.files / "web.csv").write_text(
         "Order No;Customer;When;Paid\n1;5;2017-05-01 10:00:00;19.90\n2;6;2017-05-02 11:00:00;oops\n"
     )
-    company.config["sources"]["sources"]["web"] = {
+    company.config["sources"]["sources"]["web_shop"] = {
         "title": "Web orders",
         "owner": "web",
         "stage": "behavioural",
@@ -206,17 +206,17 @@ def test_a_source_file_in_another_shape_is_one_entry_and_one_model(
     company.config["policies"]["gates"]["max_quarantined_share"] = 0.5
     company.write()
     folder.mkdir()
-    (folder / "stg_web__order_lines.sql").write_text(
+    (folder / "stg_web_shop__order_lines.sql").write_text(
         """
         select 'household_id' as identifier_type, "Customer"::varchar as identifier_value,
             "Order No"::varchar as order_id, '1' as line_id, 'web' as channel,
             "When" as ordered_at, 1 as quantity, 0 as discount_cents,
             (round("Paid" * 100))::bigint as amount_cents, 'USD' as currency
-        from {{ source_rows('web', 'orders') }} as orders
+        from {{ source_rows('web_shop', 'orders') }} as orders
         """
     )
     status = chain()
-    assert status["sources"]["web"]["quarantined"] == 1
-    assert ask(company, "select order_id, amount_cents from orders where source = 'web'") == [
-        ("web-1", 1990)
+    assert status["sources"]["web_shop"]["quarantined"] == 1
+    assert ask(company, "select order_id, amount_cents from orders where source = 'web_shop'") == [
+        ("web_shop-1", 1990)
     ]

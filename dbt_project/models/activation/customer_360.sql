@@ -25,7 +25,7 @@ departments as (
     from {{ ref('order_lines') }} as lines
     inner join {{ ref('products') }} as products
         on
-            lines.source = products.source
+            lines.catalogue = products.source
             and lines.product_id = products.product_id
     where lines.ordered_on > {{ add_days(as_of(), -364) }}
     group by lines.customer_id, products.department
@@ -45,9 +45,71 @@ stores as (
         customer_id,
         store_id as main_store_id
     from {{ ref('orders') }}
-    where ordered_on > {{ add_days(as_of(), -364) }}
+    where ordered_on > {{ add_days(as_of(), -364) }} and store_id is not null
     group by customer_id, store_id
     qualify row_number() over (partition by customer_id order by count(*) desc, store_id asc) = 1
+),
+
+cases as (
+    select
+        customer_id,
+        cast(count(*) filter (where opened_on > {{ add_days(as_of(), -364) }}) as integer) as cases_52_weeks,
+        cast(count(*) filter (where status <> 'closed') as integer) as open_cases,
+        max(opened_on) as last_case_on
+    from {{ ref('service_cases') }}
+    group by customer_id
+),
+
+owned as (
+    select
+        customer_id,
+        cast(count(*) as integer) as products_owned,
+        min(warranty_until) filter (where is_in_warranty) as next_warranty_end_on
+    from {{ ref('installed_products') }}
+    group by customer_id
+),
+
+repaired as (
+    select
+        customer_id,
+        cast(count(*) as integer) as repairs_total,
+        max(visited_on) as last_repair_on
+    from {{ ref('repairs') }}
+    group by customer_id
+),
+
+points as (
+    select
+        customer_id,
+        cast(sum(points_balance) as bigint) as points_balance
+    from {{ ref('loyalty_accounts') }}
+    group by customer_id
+),
+
+voices as (
+    select
+        customer_id,
+        max_by(nps, given_at) filter (where nps is not null) as last_nps,
+        max_by(csat, given_at) filter (where csat is not null) as last_csat
+    from {{ ref('feedback') }}
+    group by customer_id
+),
+
+agreed as (
+    select
+        customer_id,
+        bool_or(is_granted) as has_marketing_consent
+    from {{ ref('consents') }}
+    where purpose = 'marketing'
+    group by customer_id
+),
+
+contacted as (
+    select
+        customer_id,
+        max(occurred_on) filter (where direction = 'inbound') as last_inbound_on
+    from {{ ref('customer_touchpoints') }}
+    group by customer_id
 )
 
 select
@@ -61,6 +123,12 @@ select
     customers.household_size,
     customers.household_composition,
     customers.kids_count,
+    customers.is_organisation,
+    customers.province_code,
+    customers.city_code,
+    -- reach and consent
+    coalesce(agreed.has_marketing_consent, false) as has_marketing_consent,
+    contacted.last_inbound_on,
     -- value
     customer_values.value_tier,
     customer_values.recency_score,
@@ -78,6 +146,21 @@ select
     features.orders_13w as orders_13_weeks,
     favourites.main_department,
     stores.main_store_id,
+    -- service
+    coalesce(cases.cases_52_weeks, 0) as cases_52_weeks,
+    coalesce(cases.open_cases, 0) as open_cases,
+    cases.last_case_on,
+    -- products owned
+    coalesce(owned.products_owned, 0) as products_owned,
+    owned.next_warranty_end_on,
+    coalesce(repaired.repairs_total, 0) as repairs_total,
+    repaired.last_repair_on,
+    -- loyalty
+    customers.loyalty_tier,
+    points.points_balance,
+    -- sentiment
+    voices.last_nps,
+    voices.last_csat,
     -- engagement
     coalesce(touches.campaigns_received, 0) as campaigns_received,
     coalesce(touches.campaigns_redeemed, 0) as campaigns_redeemed,
@@ -104,3 +187,10 @@ left join touches on customers.customer_id = touches.customer_id
 left join redemptions on customers.customer_id = redemptions.customer_id
 left join favourites on customers.customer_id = favourites.customer_id
 left join stores on customers.customer_id = stores.customer_id
+left join cases on customers.customer_id = cases.customer_id
+left join owned on customers.customer_id = owned.customer_id
+left join repaired on customers.customer_id = repaired.customer_id
+left join points on customers.customer_id = points.customer_id
+left join voices on customers.customer_id = voices.customer_id
+left join agreed on customers.customer_id = agreed.customer_id
+left join contacted on customers.customer_id = contacted.customer_id

@@ -39,7 +39,11 @@ def demo() -> None:
 @demo.command()
 @click.option("--size", type=click.Choice(SIZES), help="2 k, 100 k or 1 M persons; default small.")
 @click.option("--seed", type=int, help="Another seed is another company; default 42.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Of the web services; default 8360.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Of the web services; default 8360, or a free one.",
+)
 @click.option(
     "--postgres-url",
     envvar="CUSTOMER360_DEMO_POSTGRES_URL",

@@ -17,6 +17,9 @@ from customer360_airflow.local.client import Client
 from customer360_airflow.local.instance import Instance, Mode, PortTakenError, Running
 from customer360_airflow.local.run import Drive, wait_until_ready
 
+DEMO = "demo"
+"""The company whose systems are started with it."""
+
 
 def say(line: str) -> None:
     """Progress goes to standard error at once."""
@@ -35,7 +38,14 @@ def run(as_of: str | None) -> None:
 
     Example: COMPANY=complete_journey python -m customer360_airflow.local run --as-of 2017-12-31
     """
+    is_demo = load_settings().company == DEMO
+    if is_demo:
+        _start_demo()
     _drive([_day(as_of) if as_of else _newest_day()])
+    if is_demo:
+        say(
+            "Let a day pass in every system with `customer360 demo advance`, then `make run` again."
+        )
 
 
 @cli.command()
@@ -106,6 +116,19 @@ def airflow(arguments: tuple[str, ...]) -> None:
     environment = instance.environment(running.mode, running.port, running.task_port)
     program = str(Path(sys.executable).with_name("airflow"))
     os.execve(program, [program, *arguments], environment)  # noqa: S606, our own Airflow
+
+
+def _start_demo() -> None:
+    """See that the demo company's systems are there and run.
+
+    SIZE in the environment is the size of a demo that is made now.
+    """
+    from customer360.demo.systems import company
+    from customer360.demo.systems.layout import default_layout
+
+    began = time.monotonic()
+    company.start(default_layout(), size=os.environ.get("SIZE") or None, report=say)
+    say(f"the demo's systems run ({time.monotonic() - began:.0f} s)")
 
 
 def _drive(days: list[dt.date]) -> None:

@@ -190,6 +190,7 @@ class Instance:
             "scheduler__task_instance_heartbeat_timeout": 60,
             "scheduler__enable_health_check": False,
             "usage_data_collection__enabled": False,
+            **self._connections(),
         }
         return {
             **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")},
@@ -202,6 +203,16 @@ class Instance:
             "DO_NOT_TRACK": "1",
             "GX_ANALYTICS_ENABLED": "false",
             "PYTHONUNBUFFERED": "1",
+        }
+
+    def _connections(self) -> dict[str, str]:
+        """Where Airflow finds the Connections of a company that keeps them in its data folder."""
+        file = self.settings.data_dir / "connections.json"
+        if not file.is_file():
+            return {}
+        return {
+            "secrets__backend": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+            "secrets__backend_kwargs": json.dumps({"connections_file_path": str(file)}),
         }
 
     # processes ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ select
     campaign_id,
     source,
     campaign_type,
+    name,
     channel,
     starts_on,
     ends_on

@@ -10,6 +10,7 @@ select
     cast(sum(quantity) as bigint) as quantity,
     cast(sum(discount_cents) as bigint) as discount_cents,
     cast(sum(amount_cents) as bigint) as amount_cents,
-    any_value(currency) as currency
+    any_value(currency) as currency,
+    bool_and(is_anonymous) as is_anonymous
 from {{ ref('order_lines') }}
 group by order_id

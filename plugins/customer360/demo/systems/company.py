@@ -64,7 +64,12 @@ DEFAULT_PORT = 8360
 DEFAULT_SEED = 42
 DEFAULT_SIZE = "small"
 
-DISK_NEEDED = {"small": 1_000_000_000, "medium": 6_000_000_000, "large": 60_000_000_000}
+DISK_NEEDED = {
+    "tiny": 500_000_000,
+    "small": 1_000_000_000,
+    "medium": 6_000_000_000,
+    "large": 60_000_000_000,
+}
 """Bytes that a demo of each size takes, world, databases and files together, with some air."""
 
 SERVER_MODULE = "customer360.demo.systems.http_server"
@@ -107,7 +112,7 @@ def start(
                 layout,
                 size or DEFAULT_SIZE,
                 DEFAULT_SEED if seed is None else seed,
-                port or DEFAULT_PORT,
+                port or free_port(),
                 postgres_url,
                 report,
             )
@@ -130,6 +135,7 @@ def start(
         run_servers(layout, state)
         if state.advancing_to is not None:
             finish_advance(layout, state, report)
+        set_clock(layout, state)
         return state
 
 
@@ -186,6 +192,7 @@ def make(
     start_web(layout, port)
     write_connections(layout, state, server)
     write_state(layout, state)
+    set_clock(layout, state)
     return state
 
 
@@ -258,6 +265,8 @@ def reset(layout: Layout, *, leave_databases: bool = False) -> bool:
         server = postgres.open_server(layout, plan_url(layout))
         if not (leave_databases and isinstance(server, postgres.RemoteServer)):
             server.remove()
+        layout.pipeline_connections.unlink(missing_ok=True)
+        layout.clock.unlink(missing_ok=True)
         # The marker goes last: a kill in between must not leave a folder that nobody owns.
         for path in layout.root.iterdir():
             if path != layout.marker:
@@ -319,6 +328,13 @@ def finish_advance(layout: Layout, state: State, report: Report) -> None:
         apply_downtime(server, world, target)
     state.day, state.advancing_to = target, None
     write_state(layout, state)
+    set_clock(layout, state)
+
+
+def set_clock(layout: Layout, state: State) -> None:
+    """Tell the pipeline which day has ended."""
+    with open_world(layout) as world:
+        write_atomically(layout.clock, world.date_of(state.day).isoformat() + "\n")
 
 
 def apply_downtime(server: postgres.Server, world: World, day: int) -> None:
@@ -435,6 +451,8 @@ def write_connections(layout: Layout, state: State, server: postgres.Server) -> 
         found.append(Connection(system, "http", url, token, airflow))
     text = json.dumps({each.system: asdict(each) for each in found}, indent=2) + "\n"
     write_atomically(layout.connections, text, mode=0o600)
+    uris = {f"demo_{each.system}": each.airflow for each in found}
+    write_atomically(layout.pipeline_connections, json.dumps(uris, indent=2) + "\n", mode=0o600)
 
 
 def web_processes(layout: Layout) -> list[psutil.Process]:
@@ -492,6 +510,17 @@ def answers(layout: Layout, port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def free_port() -> int:
+    """The port that people know, or any free one where somebody else uses it."""
+    try:
+        need_port(DEFAULT_PORT)
+    except DemoError:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+    return DEFAULT_PORT
 
 
 def need_port(port: int) -> None:

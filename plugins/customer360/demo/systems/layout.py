@@ -51,6 +51,16 @@ class Layout:
         return self.root / "connections.json"
 
     @property
+    def pipeline_connections(self) -> Path:
+        """The same as Airflow Connections (name -> URI), where the company's pipeline looks."""
+        return self.root.parent / "connections.json"
+
+    @property
+    def clock(self) -> Path:
+        """The newest day that has ended (YYYY-MM-DD): the company lives in a time of its own."""
+        return self.root.parent / "clock"
+
+    @property
     def world(self) -> Path:
         """The whole life of the company: each row version with the days it is visible."""
         return self.root / "world" / "world.duckdb"

@@ -1,0 +1,10 @@
+select
+    'record' as identifier_type,
+    {{ record_id('loyalty.members', 'member_no') }} as identifier_value,
+    cast(entry_id as varchar) as transaction_id,
+    member_no as account_id,
+    kind,
+    points,
+    occurred_at,
+    expires_on
+from {{ source_rows('loyalty', 'points') }} as points

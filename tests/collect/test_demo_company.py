@@ -1,0 +1,189 @@
+"""The ten systems of the demo company, collected day by day: raw holds what they hold, exactly."""
+
+import datetime as dt
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from customer360 import pipeline, transform
+from customer360.config import Column, Config, Table, load_config
+from customer360.contracts import sql_type
+from customer360.demo.systems import company, files
+from customer360.demo.systems.layout import Layout
+from customer360.demo.systems.world import FILES, World
+from customer360.settings import Settings, load_settings
+
+SYSTEM = {
+    "tills": "till",
+    "web": "events",
+    "call_centre": "callcentre",
+    "campaigns": "campaign",
+    "after_sales": "aftersales",
+}
+"""Source in config/sources.yml -> system of the demo, where their names differ."""
+
+CHINESE = ("crm", "call_centre", "tills", "voice")
+"""Sources whose tables in the world hold Chinese time; the others hold UTC."""
+
+WORLD_NAMES = {("wechat", "occurred_at"): "time", ("web", "occurred_at"): "timestamp"}
+
+
+@dataclass
+class Life:
+    """A started demo and what was collected of it."""
+
+    layout: Layout
+    settings: Settings
+    config: Config
+    totals: list[dict[str, dict[str, int]]] = field(default_factory=list)
+    day: dt.date = dt.date.min
+
+    def collect(self) -> None:
+        """Take the day that has ended from every system into raw."""
+        self.day = dt.date.fromisoformat(self.layout.clock.read_text().strip())
+        run_id = f"run_{self.day}"
+        for source in self.config.sources.sources:
+            pipeline.extract(self.settings, source, self.day)
+        pipeline.begin(self.settings, self.day, run_id)
+        self.totals.append(pipeline.load_raw(self.settings, self.day, run_id)["sources"])
+        pipeline.audit(self.settings, self.day, run_id, "raw")
+
+    def differences(self) -> dict[str, tuple[int, int]]:
+        """table -> rows that raw lacks and rows that it should not have, where there are any."""
+        found = {}
+        with company.open_world(self.layout) as world, duckdb.connect() as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            connection.execute(f"attach '{self.settings.raw_path}' as raw (read_only)")
+            connection.execute(f"attach '{self.layout.world}' as world (read_only)")
+            for source, declared in self.config.sources.sources.items():
+                for name, table in declared.tables.items():
+                    there = self.expected(world, source, name, table)
+                    here = self.collected(source, name, table)
+                    counts = tuple(
+                        connection.execute(
+                            f"select count(*) from ({left} except all {right})"
+                        ).fetchall()[0][0]
+                        for left, right in ((there, here), (here, there))
+                    )
+                    if counts != (0, 0):
+                        found[f"{source}.{name}"] = counts
+        return found
+
+    def collected(self, source: str, name: str, table: Table) -> str:
+        """A select of the rows that raw says are there at the end of the day."""
+        key = ", ".join(table.key)
+        cutoff = self.config.sources.day_end(self.day)
+        return (
+            f"select {columns(table)} from (select * from raw.{source}.{name} "
+            f"where _version_at < timestamp '{cutoff}' qualify row_number() over (partition by "
+            f"{key} order by _version_at desc, _as_of desc, _row_hash desc) = 1 "
+            "and not _is_deleted)"
+        )
+
+    def expected(self, world: World, source: str, name: str, table: Table) -> str:
+        """A select of the rows that the system shows, in the contract's types."""
+        system = SYSTEM.get(source, source)
+        made = world.table(system, name)
+        night = world.day_of(self.day)
+        if system in FILES:
+            drops = list(files.history(world, made, world.start_day))
+            for each in range(world.start_day + 1, night + 1):
+                drops += files.due(world, made, each)
+            shown = " or ".join(f"({drop.where()})" for drop in drops)
+        else:
+            shown = world.visible(made, night)
+        cells = ", ".join(
+            f"{expected_cell(source, column_name, column)} as {column_name}"
+            for column_name, column in table.columns.items()
+            if column.type != "json"
+        )
+        # What changes is delivered again; the newest delivery is what holds.
+        return (
+            f"select {columns(table)} from (select {cells} from (select * from "
+            f'world.{system}."{name}" where {shown} qualify row_number() over '
+            f"(partition by {', '.join(made.key)} order by _from_day desc) = 1))"
+        )
+
+
+def columns(table: Table) -> str:
+    """Names of the columns that are compared; JSON text may be written in many ways."""
+    names = [name for name, column in table.columns.items() if column.type != "json"]
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def expected_cell(source: str, name: str, column: Column) -> str:
+    """A column of the world in the contract's type: text trimmed, time in UTC."""
+    cell = f'"{WORLD_NAMES.get((source, name), name)}"'
+    if column.type == "text":
+        return f"nullif(trim({cell}::varchar), '')"
+    if column.type != "timestamp":
+        return f"{cell}::{sql_type(column)}"
+    if column.format in ("epoch_s", "epoch_ms"):
+        scale = 1_000_000 if column.format == "epoch_s" else 1_000
+        return f"make_timestamp({cell} * {scale})"
+    if column.format:
+        cell = f"strptime({cell}, '{column.format}')"
+    moment = f"{cell}::timestamp"
+    return f"({moment} - interval 8 hour)" if source in CHINESE else moment
+
+
+@pytest.fixture(scope="module")
+def life() -> Iterator[Life]:
+    """A small company of its own, collected on the evening of its start."""
+    with (
+        tempfile.TemporaryDirectory(prefix="c360-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("COMPANY", "demo")
+        patch.setenv("CUSTOMER360_DATA", folder)
+        patch.setenv("CUSTOMER360_THREADS", "2")
+        layout = Layout(Path(folder) / "demo" / "systems")
+        company.start(layout, size="tiny", seed=7, report=lambda _: None)
+        settings = load_settings()
+        living = Life(layout, settings, load_config(settings))
+        try:
+            living.collect()
+            yield living
+        finally:
+            company.reset(layout)
+
+
+def test_the_first_day_brings_every_row_of_every_system(life):
+    assert life.differences() == {}
+    assert sum(source["quarantined"] for source in life.totals[0].values()) == 0
+    counted = company.count_rows(life.layout, company.whole(life.layout))
+    for source, totals in life.totals[0].items():
+        assert totals["read"] == totals["loaded"] + totals["duplicates"] + totals["quarantined"]
+        assert totals["read"] == sum(counted[SYSTEM.get(source, source)].values())
+
+
+def test_the_warehouse_stands_on_them(life):
+    """Every mart is built and audited; the rules of this company's own staging hold."""
+    run_id = f"run_{life.day}"
+    built = pipeline.build_marts(life.settings, life.day, run_id)
+    assert built.keys() == {"success", "pass"}
+    assert pipeline.audit(life.settings, life.day, run_id, "marts")["failed"] == 0
+    marts = life.settings.work_dir / run_id / pipeline.MARTS_FILE
+    with duckdb.connect(str(marts), read_only=True) as connection:
+        systems = connection.execute("select max(source_systems) from customers").fetchall()[0][0]
+        kinds = connection.execute("select count(distinct kind) from customer_touchpoints")
+        assert systems >= 5
+        assert kinds.fetchall()[0][0] >= 10
+    tested = transform.run_dbt(
+        life.settings, life.config, life.day, marts,
+        ["test", "--select", "test_type:unit", "--exclude", "path:models/activation"],
+    )  # fmt: skip
+    assert tested.keys() == {"pass"}
+
+
+def test_days_that_pass_bring_changes_late_files_and_deletions(life):
+    company.advance(life.layout, 1, lambda _: None)
+    life.collect()
+    assert life.differences() == {}
+    company.advance(life.layout, 2, lambda _: None)
+    life.collect()
+    assert life.differences() == {}
