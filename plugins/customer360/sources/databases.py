@@ -60,9 +60,9 @@ class DatabaseSession:
         self._duckdb = self._closing.enter_context(connect(settings))
         self.connection = self._duckdb
         self._duckdb.execute("create sequence rows_read; select nextval('rows_read')")
-        beside = self._duckdb.cursor()
+        self._beside = self._duckdb.cursor()
         self._watch = Watch(
-            lambda: beside.execute(f"select currval('{PROGRESS}')").fetchall(),
+            lambda: self._beside.execute(f"select currval('{PROGRESS}')").fetchall(),
             self._dialect.is_peer(self._server),
             spared,
         )
@@ -246,17 +246,16 @@ class DatabaseSession:
             if column.name in affected:
                 column = column.as_text()
                 if cursor and column.name == cursor.name:
-                    column = Stored(
-                        column.name, column.shown, "VARCHAR", self._dialect.unending(cursor),
-                        column.taken, None, column.text,
-                    )  # fmt: skip
+                    column = self._dialect.unending(column)
             carried.append(column)
         return carried
 
     def _source(self, found: Found) -> str:
         return f"{self._dialect.quote(found.schema)}.{self._dialect.quote(found.name)}"
 
-    def _select(self, found: Found, columns: list[Stored], conditions: tuple[str, str], *, is_part: bool) -> str:
+    def _select(
+        self, found: Found, columns: list[Stored], conditions: tuple[str, str], *, is_part: bool
+    ) -> str:
         taken = ", ".join(f"{column.taken} as {quoted(column.name)}" for column in columns)
         return (
             f"select nextval('{PROGRESS}') as _position, {taken} from "
@@ -270,16 +269,18 @@ class DatabaseSession:
             f"where nextval('{PROGRESS}') > 0"
         )
 
-    def _from(self, found: Found, columns: list[Stored], conditions: tuple[str, str], *, is_part: bool) -> str:
+    def _from(
+        self, found: Found, columns: list[Stored], conditions: tuple[str, str], *, is_part: bool
+    ) -> str:
         """The rows of a condition, which is given in the source's SQL and in DuckDB's."""
         is_native = all(column.asked is None for column in columns)
         if is_native and found.is_table and not (is_part and self._dialect.asks_for_parts):
             stored = f"source.{quoted(found.schema)}.{quoted(found.name)}"
             return f"(select * from {stored} where {conditions[1]})"
-        never = [column.rare for column in columns if column.is_unending]
-        condition = " or ".join([conditions[0], *(each for each in never if each)])
+        outside = [column.outside for column in columns if column.outside]
+        condition = " or ".join([conditions[0], *outside])
         asked = ", ".join(
-            f"{column.asked or self._dialect.quote(column.name)} as "
+            f"{column.asked or column.queried or self._dialect.quote(column.name)} as "
             f"{self._dialect.quote(column.name)}"
             for column in columns
         )
@@ -288,8 +289,13 @@ class DatabaseSession:
     def close(self) -> None:
         """End the transaction; never waits long for a server that does not answer."""
         self.connection = None
-        with contextlib.suppress(duckdb.Error), self._watch.limit(CLOSE_SECONDS):
-            self._closing.close()
+        with self._watch.limit(CLOSE_SECONDS):
+            # Each by itself and first: what fails while DuckDB closes a database ends the process.
+            for statement in ("rollback", "detach source"):
+                with contextlib.suppress(duckdb.Error):
+                    self._duckdb.execute(statement)
+        self._beside.close()
+        self._closing.close()
 
 
 def open_session(settings: Settings, name: str, source: Source) -> DatabaseSession:
