@@ -71,7 +71,7 @@ def test_all_tables_are_read_at_one_moment(shop):
     counted = []
     for name, table in config.sources.sources["shop"].tables.items():
         session.columns(name, table)
-        batch = landing._extract_table(shop.settings, config, session, "shop", name, DAY)[0]
+        batch = landing._extract_table(shop.settings, config, session, "shop", name, DAY, None)[0]
         counted.append(batch.rows)
         shop.run("insert into bookings values (1, 100)") if name == "accounts" else None
     session.close()
@@ -94,7 +94,7 @@ def test_a_sweep_finds_what_was_deleted(orders):
 
 def test_a_retyped_column_is_seen_before_anything_is_read(orders):
     orders.run("alter table orders add extra varchar(5)", "alter table orders drop column body")
-    with pytest.raises(SchemaDriftError, match=r"body is gone.*new there: extra"):
+    with pytest.raises(SchemaDriftError, match="column body is now called extra"):
         ingest(orders)
     assert landing.batches(orders.settings, "shop") == []
 
@@ -155,7 +155,7 @@ def test_a_server_that_stops_while_it_is_read_is_cut_off_and_read_again(orders, 
     session = open_session(orders.settings, "shop", declared)
     try:
         with orders.server.paused(), pytest.raises(SourceUnavailableError, match="sent nothing"):
-            landing._extract_table(orders.settings, config, session, "shop", "orders", DAY)
+            landing._extract_table(orders.settings, config, session, "shop", "orders", DAY, None)
     finally:
         session.close()
     assert landing.batches(orders.settings, "shop") == []
