@@ -1,23 +1,22 @@
-with known as (
+with signed_in as (
     select
-        'shop.accounts:' || substr(user_id, 2) as record_id,
-        unnest([
-            {'kind': 'device', 'value': anonymous_id, 'is_verified': true},
-            {'kind': 'member_no', 'value': json_extract_string(traits, '$.member_no'), 'is_verified': true}
-        ], recursive := true),
+        substr(user_id, 2) as account_id,
+        anonymous_id,
+        json_extract_string(traits, '$.member_no') as member_no,
         min(occurred_at) as first_seen_at,
         max(occurred_at) as last_seen_at
     from {{ source_rows('web', 'events') }} as events
     where type = 'identify' and user_id is not null
-    group by user_id, anonymous_id, json_extract_string(traits, '$.member_no')
+    group by all
 )
 
-select
-    record_id,
-    kind,
-    value as value_normalised,
-    is_verified,
-    first_seen_at,
-    last_seen_at
-from known
-where value is not null
+{{ identifiers_of(
+    "signed_in",
+    record_id('shop.accounts', 'account_id'),
+    [
+        ['device', 'anonymous_id', 'true'],
+        ['member_no', 'member_no', 'true'],
+    ],
+    'first_seen_at',
+    'last_seen_at'
+) }}

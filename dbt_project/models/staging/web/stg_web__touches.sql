@@ -11,10 +11,13 @@ with devices as (
 select
     'record' as identifier_type,
     'shop.accounts:' || substr(devices.user_id, 2) as identifier_value,
-    'web-day-' || events.anonymous_id || '-' || cast({{ local_day('events.occurred_at') }} as varchar) as touch_id,
+    'web-day-' || events.anonymous_id || '-' || cast({{ local_day('events.occurred_at') }} as varchar)
+        as touch_id,
     'visit' as kind,
-    case when json_extract_string(any_value(events.context), '$.library.name') = 'analytics.js' then 'web' else 'app' end
-        as channel,
+    case
+        when json_extract_string(any_value(events.context), '$.library.name') = 'analytics.js' then 'web'
+        else 'app'
+    end as channel,
     'inbound' as direction,
     cast(count(*) filter (where events.event = 'Product Viewed') as varchar) || ' products seen' as subject,
     min(events.occurred_at) as occurred_at
