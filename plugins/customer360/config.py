@@ -263,9 +263,8 @@ class Source(Strict):
     Attributes:
         connection: name of the Airflow Connection with address and secrets (databases, rest,
             object storage).
-        path: files: a folder, ``python:<package>/<folder>``, ``data:<folder>`` (below the
-            company's data folder), ``$NAME/...`` or an object storage URL
-            (``s3://bucket/folder``).
+        path: files: a folder, ``python:<package>/<folder>``, ``data:<folder>`` (below the company's
+            data), ``$NAME/...`` or an object storage URL (``s3://bucket/folder``).
         at_once: how many tasks may read the system at the same time (its pool).
         requests_per_second: rest: never ask more often.
         is_hourly: whether the hourly lane reads it beside the nightly run.

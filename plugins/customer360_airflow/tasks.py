@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, BaseOperator, Context
+from airflow.sdk import BaseHook, BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -158,9 +158,24 @@ class ExtractStep(Step):
     def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Call the library; systems are reached by Airflow's Connections."""
         from customer360 import connections, pipeline
+        from customer360.sources import storage
 
         connections.use(airflow_connection)
+        storage.use(airflow_filesystem)
         return pipeline.extract(settings, self.source, as_of)
+
+
+def airflow_filesystem(url: str, connection: str | None) -> Any:
+    """The filesystem of an object storage as Airflow's providers open it: with roles, keys that
+    are renewed, and whatever else a Connection's fields alone do not say.
+
+    Raises:
+        LookupError: no installed provider knows the URL's scheme, or Airflow not the connection.
+    """
+    try:
+        return ObjectStoragePath(url, conn_id=connection).fs
+    except (ValueError, AirflowNotFoundException):
+        raise LookupError(url) from None
 
 
 def airflow_connection(name: str) -> "Connection":

@@ -34,7 +34,7 @@ from customer360.config import load_config
 from customer360.content import row_number
 from customer360.publish import snapshot_path
 from customer360.settings import PROJECT, load_settings
-from customer360.sources.files import resolve_path
+from customer360.sources.storage import resolve_path
 from customer360.warehouse import literal, quote
 from tests.benchmarks import by_hand
 
@@ -298,7 +298,7 @@ def main(context: click.Context, as_of: str | None, threads: int, scheduler: boo
         folder = Path(name)
         chain = in_new_process("chain", str(folder), day.isoformat())
         target = folder / "by_hand.duckdb"
-        source = str(resolve_path(company.sources["till"].path))
+        source = str(resolve_path(company.sources["till"].path, settings.data_dir))
         hand = in_new_process("by-hand", source, day.isoformat(), str(target))
         tables = compare(Path(chain["warm"]["snapshot"]), target)
         parsed = parse_seconds(folder)

@@ -7,8 +7,6 @@ import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
-import importlib.util
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,35 +15,15 @@ import duckdb
 
 from customer360.config import Source, Table
 from customer360.exceptions import SourceError
-from customer360.settings import PROJECT, Settings
+from customer360.settings import Settings
 from customer360.sources.excel import Sheet, open_sheet
 from customer360.sources.json_rows import json_relation
 from customer360.sources.lines import UnreadableError
 from customer360.sources.relation import Reading, Relation, TakenFile
 from customer360.sources.spool import REJECTS, Spool, labelled, rejects
+from customer360.sources.storage import Entry, open_folder
 from customer360.sources.text import OTHER_DELIMITERS, Csv, open_csv
 from customer360.warehouse import first_line, literal, quote
-
-
-def resolve_path(declared: str, data_dir: Path) -> Path:
-    """The folder or file that ``path`` of a source means.
-
-    ``python:<package>/<folder>`` is inside an installed package; ``data:<folder>`` is below the
-    company's data folder; ``$NAME`` is taken from the environment; anything relative begins at the
-    project folder.
-    """
-    if declared.startswith("data:"):
-        return data_dir / declared.removeprefix("data:")
-    if declared.startswith("python:"):
-        package, _, rest = declared.removeprefix("python:").partition("/")
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise SourceError(f"path {declared}: the Python package '{package}' is not installed")
-        return Path(spec.origin).parent / rest
-    expanded = os.path.expandvars(declared)
-    if "$" in expanded:
-        raise SourceError(f"path {declared}: the environment variable it names is not set")
-    return PROJECT / expanded
 
 
 class FileSession:
@@ -56,7 +34,7 @@ class FileSession:
     def __init__(self, settings: Settings, source: Source) -> None:
         assert source.path
         self.source = source
-        self.folder = resolve_path(source.path, settings.data_dir)
+        self.folder = open_folder(settings, source.path, source.connection)
 
     def columns(self, table_name: str, table: Table) -> dict[str, str] | None:  # noqa: ARG002, the protocol's
         """A file says its columns when it is opened."""
@@ -69,22 +47,25 @@ class FileSession:
             SourceError: no such file, or it cannot be read as the declared format.
         """
         name, table = reading.name, reading.table
-        files = self._found(name, table)
-        if not files and not reading.taken:
+        found = self._found(name, table)
+        if not found and not reading.taken:
             raise SourceError(
-                f"{name}: no file at {self.folder / str(table.file)}. Put it there, or correct "
+                f"{name}: no file at {self.folder}/{table.file}. Put it there, or correct "
                 "path/file in sources.yml."
             )
-        before = {file: _stamp(file) for file in files}
         taken: list[TakenFile] = []
-        if table.each_file == "once":
-            taken = self._new(files, reading)
-            files = [self.folder / file.name for file in taken]
-        relation = self._read(connection, reading, files) if files else _nothing(table)
-        for file in files:
-            if not file.is_file() or _stamp(file) != before[file]:
+        try:
+            if table.each_file == "once":
+                found, taken = self._new(found, reading)
+            files = [self.folder.local(entry, reading.workspace) for entry in found]
+        except SourceError as error:
+            raise SourceError(f"{name}: {error}") from None
+        names = [entry.name for entry in found]
+        relation = self._read(connection, reading, files, names) if found else _nothing(table)
+        for entry in found:
+            if self.folder.entry(entry.name) != entry:
                 raise SourceError(
-                    f"{name}: {file.name} was changed while it was read. Let the source write "
+                    f"{name}: {entry.name} was changed while it was read. Let the source write "
                     "under another name (.part) and rename when it is whole; then ingest again."
                 )
         if table.each_file == "once":
@@ -92,48 +73,49 @@ class FileSession:
             return dataclasses.replace(relation, is_windowed=True, files=taken)
         return relation
 
-    def _found(self, name: str, table: Table) -> list[Path]:
+    def _found(self, name: str, table: Table) -> list[Entry]:
         """Files that fit the pattern and are whole, by name."""
         assert table.file
         if ".." in PurePosixPath(table.file).parts or table.file.startswith("/"):
             raise SourceError(f"{name}: `file` {table.file} leads out of the source's folder")
-        root = self.folder.resolve()
-        found = []
-        for file in sorted(self.folder.glob(table.file)):
-            below = file.relative_to(self.folder)
-            if any(part.startswith((".", "~$")) for part in below.parts):
-                continue
-            if file.suffix == ".part" or not file.is_file():
-                continue
-            if not file.resolve().is_relative_to(root):
-                raise SourceError(f"{name}: {below} leads out of the source's folder")
-            found.append(file)
-        return found
+        try:
+            there = list(self.folder.entries(table.file))
+        except SourceError as error:
+            raise SourceError(f"{name}: {error}") from None
+        return [
+            entry
+            for entry in there
+            if not entry.name.endswith(".part")
+            and not any(part.startswith((".", "~$")) for part in PurePosixPath(entry.name).parts)
+        ]
 
-    def _new(self, files: list[Path], reading: Reading) -> list[TakenFile]:
+    def _new(self, found: list[Entry], reading: Reading) -> tuple[list[Entry], list[TakenFile]]:
         """Files whose content no batch of an earlier day has taken, each content once."""
         known = {(file.name, file.size, file.modified_ns): file.sha256 for file in reading.taken}
         seen = set(known.values())
-        new = []
-        for file in files:
-            day = _day_in(file.name, reading.table.day_in_name)
+        new, taken = [], []
+        for entry in found:
+            day = _day_in(PurePosixPath(entry.name).name, reading.table.day_in_name)
             if day is not None and day > reading.as_of:
                 continue
-            stat = file.stat()
-            below = file.relative_to(self.folder).as_posix()
-            if (below, stat.st_size, stat.st_mtime_ns) in known:
+            # Without a stamp nothing but the content can tell.
+            if entry.stamp and (entry.name, entry.size, entry.stamp) in known:
                 continue
-            with file.open("rb") as stream:
+            with self.folder.local(entry, reading.workspace).open("rb") as stream:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             if sha256 not in seen:
                 seen.add(sha256)
-                new.append(TakenFile(below, stat.st_size, stat.st_mtime_ns, sha256, 0))
-        return new
+                new.append(entry)
+                taken.append(TakenFile(entry.name, entry.size, entry.stamp, sha256, 0))
+        return new, taken
 
     def _read(
-        self, connection: duckdb.DuckDBPyConnection, reading: Reading, files: list[Path]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        reading: Reading,
+        files: list[Path],
+        names: list[str],
     ) -> Relation:
-        names = [file.relative_to(self.folder).as_posix() for file in files]
         if self.source.format in ("csv", "excel"):
             return _open_tables(reading, files, names)
         if self.source.format == "json_lines":
@@ -181,11 +163,6 @@ def _counted(
     except duckdb.Error as error:
         raise SourceError(f"{name}: reading stopped: {first_line(error)}") from None
     return [dataclasses.replace(file, rows=rows.get(file.name, 0)) for file in taken]
-
-
-def _stamp(file: Path) -> tuple[int, int, int]:
-    stat = file.stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 DAY_PARTS = {"%Y": r"\d{4}", "%m": r"\d\d", "%d": r"\d\d", "%y": r"\d\d", "%j": r"\d{3}"}

@@ -149,25 +149,34 @@ class _Records:
         lines = pa.concat_tables(self._pending)
         self._pending, self._pending_bytes = [], 0
         self.connection.register("json_lines", lines)
-        self.connection.execute(
-            "create or replace temp table json_block as select *, "
-            "case when _reason is null then json_keys(_line) end as _keys "
+        judged = (
+            "select *, case when _reason is null then json_keys(_line) end as _keys "
             f"from (select * replace (coalesce(_reason, {REASON}) as _reason) from json_lines)"
         )
-        self.connection.unregister("json_lines")
-        doubled = []
+        is_clean, doubled = True, []
         for (keys,) in self.connection.execute(
-            "select distinct _keys from json_block where _keys is not null order by all"
+            f"select distinct _keys from ({judged}) order by all"
         ).fetchall():
-            if len(set(keys)) < len(keys):
+            if keys is None:
+                is_clean = False
+            elif len(set(keys)) < len(keys):
                 doubled.append(keys)
-            self.keys |= dict.fromkeys(keys)
-        if doubled:
-            self.connection.execute(
-                "update json_block set _reason = 'holds a key twice' "
-                "where list_contains(?::varchar[][], _keys)",
-                [doubled],
-            )
+            else:
+                self.keys |= dict.fromkeys(keys)
+        if is_clean and not doubled:
+            self.good.add(lines.select(RECORDS.names).cast(RECORDS))
+        else:
+            self._set_aside(judged, doubled, lines.num_rows)
+        self.connection.unregister("json_lines")
+
+    def _set_aside(self, judged: str, doubled: list[list[str]], count: int) -> None:
+        """Keep the records of lines among which some are none."""
+        self.connection.execute(
+            "create or replace temp table json_block as select * replace (case when "
+            "list_contains($doubled::varchar[][], _keys) then 'holds a key twice' "
+            f"else _reason end as _reason) from ({judged})",
+            {"doubled": doubled},
+        )
         good = self.connection.execute(
             "select _file, _position, _line from json_block where _reason is null"
         ).to_arrow_table()
@@ -175,11 +184,10 @@ class _Records:
             "select _file, _position, _reason, _line from json_block where _reason is not null"
         ).to_arrow_table()
         self.connection.execute("drop table json_block")
-        if good.num_rows + bad.num_rows != lines.num_rows:
+        if good.num_rows + bad.num_rows != count:
             raise Customer360Error("lines of JSON were lost. This is a fault of customer360.")
         self.good.add(good.cast(RECORDS))
-        if bad.num_rows:
-            self.rejects.add(bad.cast(REJECTS))
+        self.rejects.add(bad.cast(REJECTS))
 
 
 def _begins_a_list(file: Path) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-BLOCK_BYTES = 8_000_000
+BLOCK_BYTES = 4_000_000
 MAX_LINE_BYTES = 16_000_000
 """A longer line is refused; only its beginning is ever held."""
 

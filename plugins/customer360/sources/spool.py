@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from customer360.warehouse import literal
 
-FLUSH_BYTES = 16_000_000
+FLUSH_BYTES = 8_000_000
 REJECTS = pa.schema(
     [
         ("_file", pa.string()),

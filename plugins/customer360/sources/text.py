@@ -330,9 +330,7 @@ class _Reader:
             if not text.isascii() and SURROGATE.search(text):
                 return start + 1, None, f"is not {self.codec}"
             try:
-                parsed = list(
-                    csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, strict=True)
-                )
+                parsed = list(csv.reader((text,), delimiter=self.delimiter, strict=True))
             except csv.Error:
                 return start + 1, None, "wrong quoting"
             if len(parsed) == 1 and len(parsed[0]) == len(self.header):
