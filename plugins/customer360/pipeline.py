@@ -76,6 +76,16 @@ def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
     return result
 
 
+def last_extracted(settings: Settings) -> dict[str, dt.date]:
+    """source -> the newest day as of which it was read to its end, whether or not it had news."""
+    newest: dict[str, dt.date] = {}
+    for run_id, step in state.done_steps(_engine(settings), "ingest_", "extract_"):
+        day = dt.date.fromisoformat(run_id.removeprefix("ingest_"))
+        source = step.removeprefix("extract_")
+        newest[source] = max(day, newest.get(source, day))
+    return newest
+
+
 def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Take the token of this run and clear away what earlier runs left unfinished."""
     _checked_config(settings)

@@ -71,12 +71,13 @@ def list_(as_json: bool) -> None:
 
 def describe_sources(settings: Settings, config: Config) -> dict[str, Any]:
     """What ``source list`` tells, as one object."""
-    from customer360 import landing
+    from customer360 import landing, pipeline
 
     last: dict[tuple[str, str], landing.Batch] = {}
     for batch in landing.batches(settings):
         last[batch.source, batch.table] = batch
-    as_of = max((batch.as_of for batch in last.values()), default=None)
+    extracted = {name: str(day) for name, day in pipeline.last_extracted(settings).items()}
+    as_of = max([*extracted.values(), *(batch.as_of for batch in last.values())], default=None)
     newest, quarantined = _look_into_raw(settings, config)
     sources = {}
     for name, declared in config.sources.sources.items():
@@ -92,7 +93,8 @@ def describe_sources(settings: Settings, config: Config) -> dict[str, Any]:
                 "quarantined": quarantined.get((name, table_name), 0) if found else None,
             }
             if found and as_of:
-                row["status"] = _status(config, table, found.as_of, row["newest"], as_of)
+                read_on = max(found.as_of, extracted.get(name, ""))
+                row["status"] = _status(config, table, read_on, row["newest"], as_of)
             tables[table_name] = row
         states = [row["status"] for row in tables.values()]
         sources[name] = {
@@ -108,8 +110,7 @@ def _status(
     config: Config, table: Table, read_on: str, newest: dt.datetime | None, as_of: str
 ) -> str:
     """``stale`` where the day is missing, or the newest row is older than the contract allows."""
-    # Full tables land no new batch while their content stays the same.
-    if table.cursor and read_on < as_of:
+    if read_on < as_of:
         return "stale"
     allowed = table.freshness.warn_after_days
     if allowed is None or not table.cursor:

@@ -465,3 +465,14 @@ def run_steps(engine: Engine, run_id: str) -> list[RowMapping]:
     query = select(steps).where(steps.c.run_id == run_id).order_by(steps.c.started_at)
     with engine.begin() as connection:
         return list(connection.execute(query).mappings())
+
+
+def done_steps(engine: Engine, run_prefix: str, step_prefix: str) -> list[tuple[str, str]]:
+    """(run, step) of every attempt that ended well, of runs and steps whose names begin so."""
+    query = select(steps.c.run_id, steps.c.step).where(
+        steps.c.status == "done",
+        steps.c.run_id.startswith(run_prefix, autoescape=True),
+        steps.c.step.startswith(step_prefix, autoescape=True),
+    )
+    with engine.begin() as connection:
+        return [(row.run_id, row.step) for row in connection.execute(query.distinct())]

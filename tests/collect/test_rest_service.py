@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import struct
@@ -24,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import httpx
 import pytest
 
 from customer360.config import CompanySources, Table
@@ -356,6 +358,30 @@ def test_numbers_and_text_arrive_as_the_service_wrote_them(script: Script, read:
     assert [(row[-3], row[-1].strip()) for row in read.rejects] == [(3, "7"), (4, "null")]
     pages = list(read.tmp_path.glob("people/.reading/000001/records.jsonl"))
     assert b'"name": 12.10' in pages[0].read_bytes()
+
+
+def test_records_are_cut_out_of_any_answer_as_they_stand() -> None:
+    draw = random.Random(4)
+    texts = ["", "a", "],}", '"', "\\", "\n", "王\u2028", "\x00", "data", "rows"]
+
+    def value(depth: int) -> Any:
+        kind = draw.randrange(7 if depth else 5)
+        if kind < 5:
+            return [None, draw.choice(texts), draw.randrange(10**20), draw.random(), True][kind]
+        if kind == 5:
+            return [value(depth - 1) for _ in range(draw.randrange(4))]
+        return {draw.choice(texts): value(depth - 1) for _ in range(draw.randrange(4))}
+
+    for _ in range(500):
+        rows = [value(3) for _ in range(draw.randrange(5))]
+        inner: dict[str, Any] = {draw.choice(texts): value(2) for _ in range(3)}
+        body = {draw.choice(texts): value(2), "data": inner | {"rows": rows}}
+        indent = draw.choice([None, 0, 2])
+        text = json.dumps(body, ensure_ascii=draw.random() < 0.5, indent=indent)
+        whole = web_service.Answer(httpx.URL("http://x"), text, json.loads(text), None)
+        lines = rest._records("x", "data.rows", whole)
+        assert [json.loads(line) for line in lines] == rows
+        assert not any("\n" in line for line in lines)
 
 
 def test_gbk_and_compressed_answers_are_read(script: Script, read: Reader) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import openpyxl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -27,6 +29,7 @@ from customer360.settings import PROJECT, load_settings
 from customer360.sources.inspection import guess_type, identifier
 
 HAS_DATABASES = importlib.util.find_spec("customer360.sources.databases") is not None
+needs_databases = pytest.mark.skipif(not HAS_DATABASES, reason="no connector for databases")
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 ORDERS = """order_no;member_no;buyer_name;mobile;paid_at;total;note
@@ -160,6 +163,7 @@ def test_a_csv_source_is_added_by_the_readme(project: Path, drops: Path) -> None
         raise_(run(*[word.replace("/srv/drops/web", str(drops)) for word in commands("web")[0]]))
 
 
+@needs_databases
 def test_a_postgresql_source_is_added_by_the_readme(project: Path, helpdesk: None) -> None:
     dry, added = [succeed(command) for command in commands("helpdesk")[:2]]
     assert not re.search("李雷|1381234|漏水", dry + added)
@@ -188,6 +192,7 @@ def test_a_postgresql_source_is_added_by_the_readme(project: Path, helpdesk: Non
     assert '"order"' in model.read_text(encoding="utf-8")
 
 
+@needs_databases
 def test_every_table_that_the_user_may_read_is_found(project: Path, helpdesk: None) -> None:
     found = answer("source", "add", "desk", "--format", "postgres", "--connection", "tickets")
     assert set(found["tables"]) == {"tickets", "visits"}
@@ -254,12 +259,17 @@ def test_source_list_knows_fresh_stale_and_never(company: Any) -> None:
     till = described["sources"]["till"]
     assert till["status"] == "stale"
     assert till["tables"]["transactions"]["as_of"] == "2017-10-20"
-    assert till["tables"]["products"]["status"] == "fresh"
+    assert till["tables"]["products"]["status"] == "stale"
     assert described["sources"]["customer_file"]["status"] == "fresh"
     shown = run("source", "list").output
     assert re.search(
         r"transactions +stale +by transaction_timestamp +[\d,]+ rows on 2017-10-20", shown
     )
+    # What was read again and has not changed lands no new batch, and is fresh all the same.
+    pipeline.extract(settings, "till", last)
+    products = answer("source", "list")["sources"]["till"]["tables"]["products"]
+    assert products["as_of"] == "2017-10-20"
+    assert products["status"] == "fresh"
 
 
 def test_check_says_drift_in_words_and_ends_with_one(company: Any) -> None:
@@ -291,9 +301,10 @@ def test_files_by_day_are_one_table_and_gbk_is_noticed(project: Path, tmp_path: 
         text = f"单号|商品名|金额\nA{day}|空调|12.5\nB{day}|冰箱|99\n"
         (folder / f"receipts-2017-10-{day}.csv").write_bytes(text.encode("gb18030"))
     (folder / "shops.csv").write_text("id,city\n1,Berlin\n", encoding="utf-8")
+    (folder / "Shops.csv").write_text("id,city\n2,Bonn\n", encoding="utf-8")
     (folder / ".hidden.csv").write_text("x\n1\n", encoding="utf-8")
     found = answer("source", "add", "kasse", "--format", "csv", "--path", str(folder))
-    assert set(found["tables"]) == {"receipts", "shops"}
+    assert set(found["tables"]) == {"receipts", "shops", "shops_2"}
     text = (project / "config" / "sources.yml").read_text(encoding="utf-8")
     receipts = yaml.safe_load(text)["tiny"]["sources"]["kasse"]["tables"]["receipts"]
     assert receipts["file"] == "receipts-*.csv"
@@ -303,6 +314,32 @@ def test_files_by_day_are_one_table_and_gbk_is_noticed(project: Path, tmp_path: 
     assert receipts["delimiter"] == "|"
     assert receipts["key"] == ["单号"]
     assert "空调" in run("source", "check", "kasse").output
+
+
+@pytest.mark.parametrize("form", ["parquet", "json_lines", "excel"])
+def test_other_kinds_of_files_are_looked_at_too(project: Path, tmp_path: Path, form: str) -> None:
+    folder = tmp_path / "visits"
+    folder.mkdir()
+    rows = [{"visit_no": number, "phone": f"1381234{5000 + number}"} for number in range(3)]
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), folder / "visits.parquet")
+    elif form == "json_lines":
+        text = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / "visits.jsonl").write_text(text, encoding="utf-8")
+    else:
+        book = openpyxl.Workbook()
+        assert book.active
+        for line in (["visit_no", "phone"], *(list(row.values()) for row in rows)):
+            book.active.append(line)
+        book.save(folder / "visits.xlsx")
+    answer("source", "add", "partner", "--format", form, "--path", str(folder))
+    text = (project / "config" / "sources.yml").read_text(encoding="utf-8")
+    visits = yaml.safe_load(text)["tiny"]["sources"]["partner"]["tables"]["visits"]
+    assert visits["columns"]["visit_no"] == {"type": "bigint", "required": True}
+    assert visits["columns"]["phone"] == {"type": "text", "personal": "contact"}
+    shown = run("source", "check", "partner")
+    assert shown.exit_code == 0, (shown.output, shown.exception)
+    assert "138****5001" in shown.output
 
 
 def test_a_table_called_like_an_entity_does_not_feed_it(project: Path, tmp_path: Path) -> None:
@@ -321,7 +358,10 @@ def test_a_table_called_like_an_entity_does_not_feed_it(project: Path, tmp_path:
         (["web", "--format", "postgres"], "needs --connection"),
         (["till", "--format", "csv", "--path", "x"], "has a source 'till' already"),
         (["web", "--format", "csv", "--path", "/nowhere"], "there is no folder"),
-        (["web", "--format", "mysql", "--connection", "c"], "connection 'c' is not known"),
+        (
+            ["web", "--format", "rest", "--connection", "c", "--table", "x"],
+            "connection 'c' is not known",
+        ),
     ],
 )
 def test_what_cannot_be_added_is_said_and_nothing_is_written(

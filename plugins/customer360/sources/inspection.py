@@ -9,7 +9,7 @@ import datetime as dt
 import itertools
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from customer360.settings import Settings
 from customer360.sources import open_session
 from customer360.sources.relation import Reading
 from customer360.sources.web_service import Answer, WebService
-from customer360.warehouse import connect, first_line, literal, load_extension, quote
+from customer360.warehouse import connect, first_line, literal, quote
 
 SAMPLE_ROWS = 2_000
 HEAD_BYTES = 1_000_000
@@ -111,7 +111,7 @@ def inspect(
     if form in FILE_FORMATS:
         tables = _files(settings, name, system, wanted)
     elif form in DATABASE_FORMATS:
-        tables = _catalogue(settings, system, wanted)
+        tables = _catalogue(settings, name, system, wanted)
     else:
         tables = _resources(settings, system, wanted)
     if form in DATABASE_FORMATS:
@@ -155,6 +155,8 @@ def _files(
         table = identifier(stem)
         if wanted and not {table, file.name, stem}.intersection(wanted):
             continue
+        if table in found and found[table].where["file"] != where["file"]:
+            table = _free(table, list(found))
         if table not in found:
             found[table] = FoundTable(table, where)
             if system["format"] == "csv":
@@ -235,45 +237,57 @@ TYPES = (
 
 
 def _catalogue(
-    settings: Settings, system: dict[str, Any], wanted: Sequence[str]
+    settings: Settings, name: str, system: dict[str, Any], wanted: Sequence[str]
 ) -> list[FoundTable]:
     """Tables of a database with columns and primary keys, as its catalogue has them."""
-    form = system["format"]
+    source = Source.model_construct(**system, tables={})
+    with contextlib.closing(open_session(settings, name, source)) as session:
+        assert session.connection
+        try:
+            return _listed(session.connection, system["format"], wanted)
+        except duckdb.Error as error:
+            raise SourceError(
+                f"{name}: the database's catalogue cannot be read: {first_line(error)}"
+            ) from None
+
+
+def _listed(
+    connection: duckdb.DuckDBPyConnection, form: str, wanted: Sequence[str]
+) -> list[FoundTable]:
+    """Tables of the database that a session has attached as ``source``."""
     found: dict[tuple[str, str], FoundTable] = {}
     keys: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    with _attached(settings, system) as connection:
-        rows = connection.execute(
-            f"from {form}_query('there', {literal(CATALOGUE[form])})"
-        ).fetchall()
-        for schema, relation, column, kind, position, is_filled, comment in rows:
-            place = f"{schema}.{relation}"
-            if wanted and not {relation, place}.intersection(wanted):
-                continue
-            where = (
-                {}
-                if identifier(relation) == relation and _is_usual(schema, form)
-                else {"relation": place if form == "postgres" else relation}
+    rows = connection.execute(f"from {form}_query('source', {literal(CATALOGUE[form])})").fetchall()
+    for schema, relation, column, kind, position, is_filled, comment in rows:
+        place = f"{schema}.{relation}"
+        if wanted and not {relation, place}.intersection(wanted):
+            continue
+        if (schema, relation) not in found:
+            name = _free(identifier(relation), [table.name for table in found.values()])
+            is_plain = name == relation and _is_usual(schema, form)
+            named = place if form == "postgres" else relation
+            found[schema, relation] = FoundTable(name, {} if is_plain else {"relation": named})
+        table = found[schema, relation]
+        table.columns.append(
+            FoundColumn(column, _declared_type(kind), "none", False, _one_line(comment))
+        )
+        if int(position) >= 0:
+            keys.setdefault((schema, relation), []).append((int(position), column))
+        is_moment = table.columns[-1].type in ("timestamp", "date")
+        if CHANGED_AT.fullmatch(column) and is_moment and is_filled and table.cursor is None:
+            table.cursor = column
+    for (schema, relation), table in found.items():
+        table.key = [column for _, column in sorted(keys.get((schema, relation), []))]
+        table.is_key_known = bool(table.key)
+        place = ".".join(quote(part) for part in ("source", schema, relation))
+        _classify(table, connection, f"select * from {place} limit {SAMPLE_ROWS}")
+        if table.cursor:
+            table.where["deletes"] = {"every_days": 7}
+            table.remarks.append(
+                f"read by {table.cursor}, and every key once in 7 days to find deleted rows"
             )
-            table = found.setdefault((schema, relation), FoundTable(identifier(relation), where))
-            table.columns.append(
-                FoundColumn(column, _declared_type(kind), "none", False, _one_line(comment))
-            )
-            if int(position) >= 0:
-                keys.setdefault((schema, relation), []).append((int(position), column))
-            if CHANGED_AT.fullmatch(column) and is_filled and table.cursor is None:
-                table.cursor = column
-        for (schema, relation), table in found.items():
-            table.key = [column for _, column in sorted(keys.get((schema, relation), []))]
-            table.is_key_known = bool(table.key)
-            place = ".".join(quote(part) for part in ("there", schema, relation))
-            _classify(table, connection, f"select * from {place} limit {SAMPLE_ROWS}")
-            if table.cursor:
-                table.where["deletes"] = {"every_days": 7}
-                table.remarks.append(
-                    f"read by {table.cursor}, and every key once in 7 days to find deleted rows"
-                )
-            else:
-                table.remarks.append("no column says when a row changed: it is read whole each day")
+        else:
+            table.remarks.append("no column says when a row changed: it is read whole each day")
     if not found:
         raise SourceError(
             "the connection's user may read no table"
@@ -284,36 +298,6 @@ def _catalogue(
 
 def _is_usual(schema: str, form: str) -> bool:
     return form == "mysql" or schema == "public"
-
-
-@contextlib.contextmanager
-def _attached(settings: Settings, system: dict[str, Any]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to which the database is attached, read-only, as ``there``."""
-    form, known = system["format"], resolve(settings, system["connection"])
-    parts = {
-        "host": known.host,
-        "port": str(known.port) if known.port else None,
-        "user": known.login,
-        "password": known.password,
-        "database": known.schema,
-    }
-    given = ", ".join(f"{name} {literal(value)}" for name, value in parts.items() if value)
-    with connect(settings) as connection:
-        try:
-            load_extension(connection, f"{form}_scanner")
-            connection.execute(f"create secret there (type {form}, {given})")
-            connection.execute(f"attach '' as there (type {form}, secret there, read_only)")
-        except duckdb.Error as error:
-            raise SourceError(
-                f"connection '{known.name}': the database does not let us in: {first_line(error)}. "
-                "See host, port, login, password and schema (the database) of the connection."
-            ) from None
-        try:
-            yield connection
-        except duckdb.Error as error:
-            raise SourceError(
-                f"connection '{known.name}': the database cannot be read: {first_line(error)}"
-            ) from None
 
 
 def _declared_type(kind: str) -> str:
@@ -556,6 +540,12 @@ def identifier(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower())
     name = name.strip("_")[:63]
     return name if name[:1].isalpha() else f"table_{name}".rstrip("_")
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """``name``, or with a number behind it where it is taken."""
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return name if name not in taken else next(each for each in numbered if each not in taken)
 
 
 def _one_line(text: str) -> str:
