@@ -12,7 +12,7 @@ export UV_NO_CACHE := 1
 export MPLCONFIGDIR := $(CURDIR)/data/.matplotlib
 export PRE_COMMIT_HOME := $(CURDIR)/data/.pre-commit
 
-.PHONY: help env run backfill up down test test-faults bench bench-models bench-identity check lock clean
+.PHONY: help env run backfill up down test test-faults bench bench-models bench-identity bench-extract check lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360
 
 bench-identity: env .venv-bench/ready  ## Identity beside its Splink reference and peers
 	@$(BIN)/python tests/benchmarks/identity_bench.py --peers .venv-bench/bin/python
+
+bench-extract: env .venv-bench/ready  ## Extraction beside DuckDB's scanner, connectorx and dlt
+	@$(BIN)/python -m tests.benchmarks.extract_bench
 
 .venv-bench/ready: requirements-bench.txt
 	@$(PYTHON) -m venv --clear .venv-bench

@@ -70,6 +70,15 @@ class PostgresServer(DatabaseServer):
     def stop(self) -> None:
         self._server.stop()
 
+    def url(self) -> str:
+        """As SQLAlchemy and connectorx read it."""
+        folder, secret = self._server.socket_folder, self._server.secrets["owner"]
+        return f"postgresql://postgres:{secret}@localhost/shop?host={folder}"
+
+    def scanner_url(self) -> str:
+        """As DuckDB reads it."""
+        return self._server.owner_url("shop")
+
     def processes(self) -> list[psutil.Process]:
         postmaster = self._server._process()
         return [postmaster, *postmaster.children(recursive=True)]
@@ -151,6 +160,14 @@ class MariaDbServer(DatabaseServer):
                 f"grant all on *.* to owner@'{host}' with grant option",
             )
 
+    def url(self) -> str:
+        """As SQLAlchemy and connectorx read it."""
+        return f"mysql://root@127.0.0.1:{self.port}/shop"
+
+    def scanner_url(self) -> str:
+        """As DuckDB reads it."""
+        return f"host=localhost socket={self.socket} user=root database=shop"
+
     def stop(self) -> None:
         self._duckdb.close()
         self._process.terminate()
@@ -183,14 +200,31 @@ class MariaDbServer(DatabaseServer):
         }
 
 
+def start_postgres(folder: Path) -> PostgresServer:
+    """An embedded PostgreSQL in ``folder``."""
+    root = folder / "pg"
+    root.mkdir()
+    return PostgresServer(root)
+
+
+def start_mariadb(folder: Path) -> MariaDbServer | None:
+    """A MariaDB of the machine's packages in ``folder``; None where there is none."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    daemon = shutil.which("mariadbd", path=path)
+    install = shutil.which("mariadb-install-db", path=path)
+    if not daemon or not install:
+        return None
+    root = folder / "maria"
+    root.mkdir()
+    return MariaDbServer(root, daemon, install)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """An embedded PostgreSQL; not below pytest's folders, which its user may not enter."""
     with tempfile.TemporaryDirectory(prefix="c360-") as folder:
-        root = Path(folder) / "pg"
-        root.mkdir()
         try:
-            server = PostgresServer(root)
+            server = start_postgres(Path(folder))
         except DemoError as error:
             pytest.skip(f"no embedded PostgreSQL here: {error}")
         yield server
@@ -200,16 +234,11 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDbServer]:
     """A MariaDB of the machine's packages, in a folder of its own."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-    daemon = shutil.which("mariadbd", path=path)
-    install = shutil.which("mariadb-install-db", path=path)
-    if not daemon or not install:
-        pytest.skip("no mariadbd here: install the package mariadb-server")
     with tempfile.TemporaryDirectory(prefix="c360-") as folder:
         Path(folder).chmod(0o755)
-        root = Path(folder) / "maria"
-        root.mkdir()
-        server = MariaDbServer(root, daemon, install)
+        server = start_mariadb(Path(folder))
+        if server is None:
+            pytest.skip("no mariadbd here: install the package mariadb-server")
         yield server
         server.stop()
 

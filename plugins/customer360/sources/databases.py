@@ -60,9 +60,9 @@ class DatabaseSession:
         self._duckdb = self._closing.enter_context(connect(settings))
         self.connection = self._duckdb
         self._duckdb.execute("create sequence rows_read; select nextval('rows_read')")
-        beside = self._duckdb.cursor()
+        self._beside = self._duckdb.cursor()
         self._watch = Watch(
-            lambda: beside.execute(f"select currval('{PROGRESS}')").fetchall(),
+            lambda: self._beside.execute(f"select currval('{PROGRESS}')").fetchall(),
             self._dialect.is_peer(self._server),
             spared,
         )
@@ -76,9 +76,9 @@ class DatabaseSession:
         kind = self._dialect.kind
         connect_seconds = int(self._server.extra.get("connect_timeout") or CONNECT_SECONDS)
         load_extension(self._duckdb, self._dialect.extension)
-        address = literal(self._dialect.address(self._server, connect_seconds))
         with self._guard(f"source {self._name}", seconds=2 * connect_seconds):
-            self._duckdb.execute(f"attach {address} as source (type {kind}, read_only)")
+            for statement in self._dialect.attach(self._server, connect_seconds):
+                self._duckdb.execute(statement)
             self._duckdb.execute("begin")
             for statement in self._dialect.begin(int(self._read_seconds)):
                 self._duckdb.execute(f"call {kind}_execute('source', {literal(statement)})")
@@ -139,7 +139,7 @@ class DatabaseSession:
                 f"{self._server.schema}. Correct `relation` of the table in sources.yml, or grant "
                 f"select on {table.relation or table_name} to {user}."
             )
-        found = self._dialect.found(rows)
+        found = self._dialect.found(rows, table)
         denied = [column for column in found.denied if column in table.columns]
         if denied or not found.columns:
             raise SourceError(
@@ -181,21 +181,24 @@ class DatabaseSession:
             ),
             None,
         )
-        condition = self._window(cursor, reading) if cursor else "true"
-        columns = self._carried(found, condition, cursor, reading.name)
+        asked, taken = "true", "true"
+        if cursor:
+            asked = self._window(cursor, reading, self._dialect.quote(cursor.name))
+            taken = self._window(cursor, reading, quoted(cursor.name))
+        columns = self._carried(found, asked, cursor, reading.name)
         # An index can serve only a window that is open to neither side.
         is_part = cursor is not None and reading.start is not None
         key = [column.as_text() if column.rare else column for column in columns]
         key = [column for column in key if column.name in table.key]
         return Relation(
-            sql=self._select(found, columns, condition, is_part=is_part),
+            sql=self._select(found, columns, (asked, taken), is_part=is_part),
             columns={column.name: column.landed for column in columns},
             is_windowed=cursor is not None,
             keys_sql=self._keys(found, key) if reading.is_sweep else None,
             guard=lambda: self._guard(reading.name),
         )
 
-    def _window(self, cursor: Stored, reading: Reading) -> str:
+    def _window(self, cursor: Stored, reading: Reading, cell: str) -> str:
         """[start, end) in the column's own clock; a cursor that is no moment passes.
 
         The contract refuses such a row with a reason; it must not be passed over in silence.
@@ -206,23 +209,23 @@ class DatabaseSession:
             local = moment.replace(tzinfo=dt.UTC).astimezone(zone).replace(tzinfo=None)
             return self._dialect.bound(cursor, moment, local)
 
-        cell = self._dialect.quote(cursor.name)
         inside = f"{cell} < {bound(reading.end)}"
         if reading.start is not None:
             inside += f" and {cell} >= {bound(reading.start)}"
-        never = self._dialect.never(cursor)
-        return f"(({inside}) or {cell} is null{f' or {never}' if never else ''})"
+        return f"(({inside}) or {cell} is null)"
 
     def _carried(
         self, found: Found, condition: str, cursor: Stored | None, name: str
     ) -> list[Stored]:
-        """The columns, those as text that hold a value just now which only text can carry."""
+        """The columns, those as text that hold a value just now which only text can carry.
+
+        A cursor that is no moment (infinity, a zero date) is outside of every window: where there
+        is one, such rows are read with each, for the contract to refuse.
+        """
         rare = {column.name: column.rare for column in found.columns if column.rare}
         if cursor:
-            never = self._dialect.never(cursor)
-            conditions = [each for each in (cursor.rare, never) if each]
-            if conditions:
-                rare[cursor.name] = " or ".join(conditions)
+            rare[cursor.name] = self._dialect.never(cursor)
+            condition = f"({condition} or {rare[cursor.name]})"
         if not rare:
             return found.columns
         source = self._source(found)
@@ -243,38 +246,41 @@ class DatabaseSession:
             if column.name in affected:
                 column = column.as_text()
                 if cursor and column.name == cursor.name:
-                    column = Stored(
-                        column.name, column.shown, "VARCHAR", self._dialect.unending(cursor),
-                        column.taken, None, column.text,
-                    )  # fmt: skip
+                    column = self._dialect.unending(column)
             carried.append(column)
         return carried
 
     def _source(self, found: Found) -> str:
         return f"{self._dialect.quote(found.schema)}.{self._dialect.quote(found.name)}"
 
-    def _select(self, found: Found, columns: list[Stored], condition: str, *, is_part: bool) -> str:
+    def _select(
+        self, found: Found, columns: list[Stored], conditions: tuple[str, str], *, is_part: bool
+    ) -> str:
         taken = ", ".join(f"{column.taken} as {quoted(column.name)}" for column in columns)
         return (
             f"select nextval('{PROGRESS}') as _position, {taken} from "
-            f"{self._from(found, columns, condition, is_part=is_part)}"
+            f"{self._from(found, columns, conditions, is_part=is_part)}"
         )
 
     def _keys(self, found: Found, columns: list[Stored]) -> str:
         taken = ", ".join(f"{column.taken} as {quoted(column.name)}" for column in columns)
         return (
-            f"select {taken} from {self._from(found, columns, 'true', is_part=False)} "
+            f"select {taken} from {self._from(found, columns, ('true', 'true'), is_part=False)} "
             f"where nextval('{PROGRESS}') > 0"
         )
 
-    def _from(self, found: Found, columns: list[Stored], condition: str, *, is_part: bool) -> str:
+    def _from(
+        self, found: Found, columns: list[Stored], conditions: tuple[str, str], *, is_part: bool
+    ) -> str:
+        """The rows of a condition, which is given in the source's SQL and in DuckDB's."""
         is_native = all(column.asked is None for column in columns)
-        if is_native and found.is_table and not is_part:
-            # Conditions of a system whose tables can be read in parts are DuckDB's SQL as well.
+        if is_native and found.is_table and not (is_part and self._dialect.asks_for_parts):
             stored = f"source.{quoted(found.schema)}.{quoted(found.name)}"
-            return f"(select * from {stored} where {condition})"
+            return f"(select * from {stored} where {conditions[1]})"
+        outside = [column.outside for column in columns if column.outside]
+        condition = " or ".join([conditions[0], *outside])
         asked = ", ".join(
-            f"{column.asked or self._dialect.quote(column.name)} as "
+            f"{column.asked or column.queried or self._dialect.quote(column.name)} as "
             f"{self._dialect.quote(column.name)}"
             for column in columns
         )
@@ -283,8 +289,13 @@ class DatabaseSession:
     def close(self) -> None:
         """End the transaction; never waits long for a server that does not answer."""
         self.connection = None
-        with contextlib.suppress(duckdb.Error), self._watch.limit(CLOSE_SECONDS):
-            self._closing.close()
+        with self._watch.limit(CLOSE_SECONDS):
+            # Each by itself and first: what fails while DuckDB closes a database ends the process.
+            for statement in ("rollback", "detach source"):
+                with contextlib.suppress(duckdb.Error):
+                    self._duckdb.execute(statement)
+        self._beside.close()
+        self._closing.close()
 
 
 def open_session(settings: Settings, name: str, source: Source) -> DatabaseSession:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
+from customer360.config import Table
 from customer360.connections import Connection
 from customer360.warehouse import literal
 
@@ -34,6 +35,8 @@ class Stored:
         rare: condition in the source's SQL for values that only text can carry.
         text: expression in the source's SQL for the column as text.
         moment: ``zoned``, ``local`` or ``date`` for a column that can bound a window.
+        outside: condition in the source's SQL for rows that are read whatever the window.
+        queried: like ``asked``, but where a query is made anyway.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Stored:
     rare: str | None
     text: str
     moment: str | None = None
+    outside: str | None = None
+    queried: str | None = None
 
     def as_text(self) -> "Stored":
         """The same column carried as text."""
@@ -75,9 +80,11 @@ class Dialect(Protocol):
     title: str
     extension: str
     default_port: int
+    asks_for_parts: bool
+    """Whether a window is asked for in the source's SQL, and not filtered by DuckDB's scanner."""
 
-    def address(self, connection: Connection, connect_seconds: int) -> str:
-        """What DuckDB attaches; holds the password."""
+    def attach(self, connection: Connection, connect_seconds: int) -> list[str]:
+        """DuckDB statements that attach the server as ``source``; they hold the password."""
         ...
 
     def begin(self, read_seconds: int) -> list[str]:
@@ -92,7 +99,7 @@ class Dialect(Protocol):
         """A query for the columns of a table."""
         ...
 
-    def found(self, rows: list[dict[str, Any]]) -> Found:
+    def found(self, rows: list[dict[str, Any]], table: Table) -> Found:
         """The answer to ``catalogue``."""
         ...
 
@@ -104,12 +111,12 @@ class Dialect(Protocol):
         """A window's bound as a literal of the source's SQL, in the column's own clock."""
         ...
 
-    def never(self, column: Stored) -> str | None:
+    def never(self, column: Stored) -> str:
         """Condition for a cursor that is in no window (infinite, a zero date)."""
         ...
 
-    def unending(self, column: Stored) -> str:
-        """``column.text`` for a cursor: what is in no window is no moment for the contract."""
+    def unending(self, column: Stored) -> Stored:
+        """A cursor as text in which what is in no window is no moment for the contract."""
         ...
 
     def is_peer(self, connection: Connection) -> Callable[[object], bool]:
@@ -150,6 +157,7 @@ class Postgres:
     title = "PostgreSQL"
     extension = "postgres_scanner"
     default_port = 5432
+    asks_for_parts = True
 
     # From an Airflow Connection's extra, as libpq calls them.
     extras = (
@@ -164,8 +172,8 @@ class Postgres:
     # The scanner reads these whole and exactly; DuckDB writes them as PostgreSQL does.
     as_varchar = ("uuid", "json", "jsonb")
 
-    def address(self, connection: Connection, connect_seconds: int) -> str:
-        """A libpq string."""
+    def attach(self, connection: Connection, connect_seconds: int) -> list[str]:
+        """By a libpq string."""
         parts = {
             "host": connection.host,
             "port": connection.port,
@@ -184,7 +192,8 @@ class Postgres:
         def escaped(value: object) -> str:
             return str(value).replace("\\", "\\\\").replace("'", "\\'")
 
-        return " ".join(f"{key}='{escaped(value)}'" for key, value in parts.items() if value)
+        address = " ".join(f"{key}='{escaped(value)}'" for key, value in parts.items() if value)
+        return [f"attach {literal(address)} as source (type postgres, read_only)"]
 
     def begin(self, read_seconds: int) -> list[str]:
         """The scanner has begun a repeatable read; text forms are made independent of roles."""
@@ -227,7 +236,7 @@ class Postgres:
             order by attribute.attnum
         """
 
-    def found(self, rows: list[dict[str, Any]]) -> Found:
+    def found(self, rows: list[dict[str, Any]], table: Table) -> Found:  # noqa: ARG002, MariaDB's
         """The answer to ``catalogue``."""
         return Found(
             schema=rows[0]["schema_name"],
@@ -275,15 +284,15 @@ class Postgres:
             return f"timestamptz '{moment.isoformat(sep=' ')}+00'"
         return f"timestamp '{local.isoformat(sep=' ')}'"
 
-    def never(self, column: Stored) -> str | None:
+    def never(self, column: Stored) -> str:
         """Infinity."""
-        cell = quoted(column.name)
-        return f"{cell} in ('infinity', '-infinity')"
+        return f"{quoted(column.name)} in ('infinity', '-infinity')"
 
-    def unending(self, column: Stored) -> str:
+    def unending(self, column: Stored) -> Stored:
         """``infinity`` would be taken for a moment."""
-        cell = quoted(column.name)
-        return f"case when isfinite({cell}) then {column.text} else 'not finite: ' || {cell} end"
+        never = self.never(column)
+        asked = f"case when {never} then 'not finite: ' else '' end || ({column.text})"
+        return replace(column, asked=asked, outside=never)
 
     def is_peer(self, connection: Connection) -> Callable[[object], bool]:
         """By port, or by the socket's path."""
@@ -324,4 +333,164 @@ class Postgres:
         return None
 
 
-DIALECTS: dict[str, Dialect] = {"postgres": Postgres()}
+class MySql:
+    """MySQL and MariaDB.
+
+    A session's snapshot is seen by the scanner's tables alone: a query in the source's own SQL
+    runs on another connection of the scanner's. So everything is read from the tables, but for
+    tables that hold what only text can carry; those are read at a moment of their own.
+    """
+
+    kind = "mysql"
+    title = "MariaDB"
+    extension = "mysql_scanner"
+    default_port = 3306
+    asks_for_parts = False
+
+    extras = ("ssl_mode", "ssl_ca", "ssl_capath", "ssl_cert", "ssl_cipher", "ssl_crl", "ssl_key")
+    plain: ClassVar = {
+        "tinyint": "TINYINT", "smallint": "SMALLINT", "mediumint": "INTEGER", "int": "INTEGER",
+        "bigint": "BIGINT", "year": "INTEGER", "float": "FLOAT", "double": "DOUBLE",
+    }  # fmt: skip
+    unsigned: ClassVar = {
+        "tinyint": "UTINYINT", "smallint": "USMALLINT", "mediumint": "UINTEGER", "int": "UINTEGER",
+        "bigint": "UBIGINT",
+    }  # fmt: skip
+    texts = (
+        "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json",
+        "time", "uuid", "inet4", "inet6",
+    )  # fmt: skip
+
+    def attach(self, connection: Connection, connect_seconds: int) -> list[str]:  # noqa: ARG002, its client has no such option
+        """By a secret, which takes any character in a password."""
+        host = connection.host or "localhost"
+        parts: dict[str, object] = {
+            "host": "localhost" if host.startswith("/") else host,
+            "port": connection.port or self.default_port,
+            "user": connection.login,
+            "password": connection.password,
+            "database": connection.schema,
+            "socket": host if host.startswith("/") else None,
+            **{key: connection.extra.get(key) for key in self.extras},
+        }
+        options = ", ".join(
+            f"{key} {literal(str(value))}" for key, value in parts.items() if value is not None
+        )
+        return [
+            "set mysql_session_time_zone = '+00:00'",
+            "set mysql_tinyint1_as_boolean = false",
+            "set mysql_bit1_as_boolean = false",
+            f"create temporary secret source_secret (type mysql, {options})",
+            "attach '' as source (type mysql, secret source_secret)",
+        ]
+
+    def begin(self, read_seconds: int) -> list[str]:  # noqa: ARG002, the watch bounds it
+        """All tables as of now, whatever the server's default isolation is."""
+        return [
+            "set session transaction isolation level repeatable read",
+            "start transaction with consistent snapshot, read only",
+        ]
+
+    def default_schema(self, connection: Connection) -> str:
+        """The database of the connection."""
+        return connection.schema or ""
+
+    def catalogue(self, schema: str, name: str) -> str:
+        """What the user may see of it."""
+        return f"""
+            select table_schema as schema_name, table_name as relation_name, column_name as name,
+                data_type as type_name, column_type as full_type,
+                cast(numeric_precision as signed) as digits, cast(numeric_scale as signed) as scale
+            from information_schema.columns
+            where table_schema = {literal(schema)} and table_name = {literal(name)}
+            order by ordinal_position
+        """
+
+    def found(self, rows: list[dict[str, Any]], table: Table) -> Found:
+        """The answer to ``catalogue``."""
+        declared = {name: column.type for name, column in table.columns.items()}
+        names = [rows[0]["schema_name"], rows[0]["relation_name"], *(row["name"] for row in rows)]
+        return Found(
+            schema=rows[0]["schema_name"],
+            name=rows[0]["relation_name"],
+            # The scanner does not quote such names rightly; we do.
+            is_table=not set("`\"\\'") & set("".join(names)),
+            columns=[self._stored(row, declared.get(row["name"])) for row in rows],
+            denied=[],
+        )
+
+    def _stored(self, row: dict[str, Any], declared: str | None) -> Stored:
+        name, kind, full = row["name"], row["type_name"].lower(), row["full_type"].lower()
+        cell, asked = quoted(name), self.quote(name)
+        text = f"cast({asked} as char)"
+        if full.startswith(("tinyint(1)", "bit(1)")) and declared == "boolean":
+            # As text, so that a 2 is refused and not taken for true.
+            taken = f"{cell}::varchar"
+            if kind == "bit":
+                taken = f"('0x' || hex({cell}))::utinyint::varchar"
+            return Stored(name, "BOOLEAN", "VARCHAR", None, taken, None, text)
+        if kind in self.plain:
+            landed = (self.unsigned if "unsigned" in full else self.plain).get(kind)
+            landed = landed or self.plain[kind]
+            return Stored(name, landed, landed, None, cell, None, text)
+        if kind == "decimal":
+            if row["digits"] <= DECIMAL_DIGITS:
+                landed = f"DECIMAL({row['digits']},{row['scale']})"
+                return Stored(name, landed, landed, None, cell, None, text)
+            return Stored(name, "DECIMAL", "VARCHAR", text, cell, None, text)
+        if kind in ("date", "datetime", "timestamp"):
+            # 0000-00-00 would become null, and 2026-02-00 stop the reading.
+            rare = f"(month({asked}) = 0 or dayofmonth({asked}) = 0)"
+            if kind == "date":
+                return Stored(name, "DATE", "DATE", None, cell, rare, text, "date")
+            if kind == "datetime":
+                return Stored(name, "TIMESTAMP", "TIMESTAMP", None, cell, rare, text, "local")
+            landed = "TIMESTAMP WITH TIME ZONE"
+            taken, text = f"timezone('UTC', {cell})", f"concat({text}, 'Z')"
+            return Stored(name, landed, landed, None, taken, rare, text, "zoned")
+        if kind in self.texts:
+            # Text that is compared byte by byte would come as bytes.
+            taken = f"{cell}::varchar"
+            return Stored(name, "VARCHAR", "VARCHAR", None, taken, None, text, queried=text)
+        return Stored(name, "VARCHAR", "VARCHAR", f"hex({asked})", cell, None, f"hex({asked})")
+
+    def quote(self, identifier: str) -> str:
+        """Backticks, whatever the server's sql_mode is."""
+        return "`" + identifier.replace("`", "``") + "`"
+
+    def bound(self, column: Stored, moment: dt.datetime, local: dt.datetime) -> str:
+        """The session's time zone is UTC, in which TIMESTAMP columns arrive."""
+        bound = moment if column.moment == "zoned" else local
+        return f"timestamp '{bound.isoformat(sep=' ')}'"
+
+    def never(self, column: Stored) -> str:
+        """A date that is none."""
+        asked = self.quote(column.name)
+        return f"month({asked}) = 0 or dayofmonth({asked}) = 0"
+
+    def unending(self, column: Stored) -> Stored:
+        """A zero date is no moment as it stands."""
+        return replace(column, outside=self.never(column))
+
+    def is_peer(self, connection: Connection) -> Callable[[object], bool]:
+        """By port, or by the socket's path."""
+        host = connection.host or ""
+        is_path = host.startswith("/")
+        return tcp_or_unix(connection.port or self.default_port, host if is_path else None)
+
+    def explain(self, text: str, connection: Connection, table: str) -> tuple[str, bool] | None:
+        """By the phrases of the server."""
+        user, database = connection.login or "the user", connection.schema or "the database"
+        if "Access denied for user" in text and "to database" not in text:
+            return f"it refuses user {user} or the password: correct the connection", False
+        if "Access denied" in text or "command denied" in text:
+            return (
+                f"user {user} may not read {table}: grant select on {database}.* to {user}",
+                False,
+            )
+        if "Unknown database" in text:
+            return f"it has no database {database}: correct the connection's schema", False
+        return None
+
+
+DIALECTS: dict[str, Dialect] = {"postgres": Postgres(), "mysql": MySql()}
