@@ -128,9 +128,14 @@ def _files(
     settings: Settings, name: str, system: dict[str, Any], wanted: Sequence[str]
 ) -> list[FoundTable]:
     """A table for each file; files that differ only by a day in their name are one table."""
-    from customer360.sources import files
+    from customer360.sources import storage
 
-    folder = files.open_session(settings, name, Source.model_construct(**system, tables={})).folder
+    opened = storage.open_folder(settings, system["path"], system.get("connection"))
+    if not isinstance(opened, storage.LocalFolder):
+        raise SourceError(
+            f"{name}: an object storage cannot be looked through: declare its tables by hand"
+        )
+    folder = opened.folder
     if not folder.is_dir():
         raise SourceError(f"{name}: there is no folder {folder}")
     found: dict[str, FoundTable] = {}
