@@ -5,7 +5,7 @@ with signed_in as (
         json_extract_string(traits, '$.member_no') as member_no,
         min(occurred_at) as first_seen_at,
         max(occurred_at) as last_seen_at
-    from {{ source_rows('web', 'events') }} as events
+    from {{ source_rows('site', 'events') }} as events
     where type = 'identify' and user_id is not null
     group by all
 )
