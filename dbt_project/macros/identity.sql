@@ -2,3 +2,36 @@
 {% macro customer_of(identifier) -%}
     'c' || substr(md5({{ identifier }}), 1, 16)
 {%- endmacro %}
+
+{#-
+  A row for each identifier that the rows of a source table hold; empty ones are left out.
+
+  rows         source_rows(...) or a subquery
+  record       the record that is known by them (record_id(...))
+  identifiers  [kind, SQL of the value, whether the source has verified it], each
+  first_seen, last_seen  SQL of the moments
+-#}
+{% macro identifiers_of(rows, record, identifiers, first_seen, last_seen) -%}
+    select
+        record_id,
+        known.kind as kind,
+        known.value_normalised as value_normalised,
+        known.is_verified as is_verified,
+        first_seen_at,
+        last_seen_at
+    from (
+        select
+            {{ record }} as record_id,
+            unnest([
+                {%- for kind, value, is_verified in identifiers %}
+                struct_pack(
+                    kind := '{{ kind }}', value_normalised := {{ value }}, is_verified := {{ is_verified }}
+                ){{ "," if not loop.last }}
+                {%- endfor %}
+            ]) as known,
+            {{ first_seen }} as first_seen_at,
+            {{ last_seen }} as last_seen_at
+        from {{ rows }} as held
+    ) as listed
+    where known.value_normalised is not null
+{%- endmacro %}

@@ -19,7 +19,7 @@ from customer360.settings import Settings, load_settings
 
 SYSTEM = {
     "tills": "till",
-    "web": "events",
+    "site": "events",
     "call_centre": "callcentre",
     "campaigns": "campaign",
     "after_sales": "aftersales",
@@ -29,7 +29,7 @@ SYSTEM = {
 CHINESE = ("crm", "call_centre", "tills", "voice")
 """Sources whose tables in the world hold Chinese time; the others hold UTC."""
 
-WORLD_NAMES = {("wechat", "occurred_at"): "time", ("web", "occurred_at"): "timestamp"}
+WORLD_NAMES = {("wechat", "occurred_at"): "time", ("site", "occurred_at"): "timestamp"}
 
 
 @dataclass

@@ -29,7 +29,8 @@ regions as (
     qualify
         row_number() over (
             partition by records.customer_id
-            order by regions.city_code is null, count(*) desc, regions.city_code, regions.province_code
+            order by
+                regions.city_code is null asc, count(*) desc, regions.city_code asc, regions.province_code asc
         ) = 1
 ),
 

@@ -3,7 +3,8 @@ with members as (
     select
         member_no,
         tier,
-        {{ as_of_year() }} - try_cast(regexp_extract({{ half_width('birthday') }}, '(19|20)[0-9][0-9]') as integer)
+        {{ as_of_year() }}
+        - try_cast(regexp_extract({{ half_width('birthday') }}, '(19|20)[0-9][0-9]') as integer)
             as age
     from {{ source_rows('loyalty', 'members') }} as members
 )

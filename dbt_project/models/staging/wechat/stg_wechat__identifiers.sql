@@ -1,30 +1,12 @@
-with known as (
-    select
-        record_id,
-        unnest(known, recursive := true),
-        first_seen_at,
-        last_seen_at
-    from (
-        select
-            {{ record_id('wechat.followers', 'openid') }} as record_id,
-            [
-                {'kind': 'openid', 'value': openid, 'is_verified': true},
-                {'kind': 'unionid', 'value': unionid, 'is_verified': true},
-                {'kind': 'member_no', 'value': bound_member_no, 'is_verified': true},
-                {'kind': 'phone', 'value': {{ real_phone('bound_mobile') }}, 'is_verified': true}
-            ] as known,
-            subscribe_time as first_seen_at,
-            coalesce(unsubscribe_time, subscribe_time) as last_seen_at
-        from {{ source_rows('wechat', 'followers') }} as followers
-    ) as records
-)
-
-select
-    record_id,
-    kind,
-    value as value_normalised,
-    is_verified,
-    first_seen_at,
-    last_seen_at
-from known
-where value is not null
+{{ identifiers_of(
+    source_rows('wechat', 'followers'),
+    record_id('wechat.followers', 'openid'),
+    [
+        ['openid', 'openid', 'true'],
+        ['unionid', 'unionid', 'true'],
+        ['member_no', 'bound_member_no', 'true'],
+        ['phone', real_phone('bound_mobile'), 'true'],
+    ],
+    'subscribe_time',
+    'coalesce(unsubscribe_time, subscribe_time)'
+) }}
