@@ -171,9 +171,9 @@ def make_goods(engine: Engine) -> None:
 
 def make_orders(engine: Engine) -> None:
     """Orders with lines, states that move, and returns; the coupon's worth is spread on lines."""
-    engine.run(
+    engine.table_by_persons(
+        "latent.redeemed",
         """
-        create table latent.redeemed as
         with fitting as (
             select buys.buy, audience.campaign, campaign.coupon_fen,
                    row_number() over (partition by buys.buy order by
@@ -182,16 +182,19 @@ def make_orders(engine: Engine) -> None:
                    row_number() over (partition by audience.pid, audience.campaign
                                       order by buys.day, buys.buy) as turn
             from latent.buys as buys
-            join latent.audience as audience on audience.pid = buys.pid
+            join latent.audience as audience on audience.pid = buys.pid and audience.pid {these}
                 and audience.arm = 'treat' and buys.day between audience.day and audience.day + 14
             join latent.campaigns as campaign on campaign.campaign = audience.campaign
             join latent.totals as total on total.buy = buys.buy
-            where total.goods_fen >= campaign.minimum_fen
+            where buys.pid {these} and total.goods_fen >= campaign.minimum_fen
               and (buys.campaign = audience.campaign
                    or u2(buys.pid, audience.campaign, 'redeems') <
                       case when audience.kind = 'sure thing' then .6 else .3 end))
-        select buy, campaign, coupon_fen from fitting where place = 1 and turn = 1;
-
+        select buy, campaign, coupon_fen from fitting where place = 1 and turn = 1
+        """,
+    )
+    engine.run(
+        """
         create table latent.orders as
         with accounts as (
             select pid, max(rec) filter (rec % 2 = 0) as first_rec,
