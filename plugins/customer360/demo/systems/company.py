@@ -155,22 +155,23 @@ def make(
     with open_world(layout) as world:
         day = world.start_day
 
-        def fill_databases() -> None:
+        def fill_served() -> None:
             with timed(seconds, "databases"):
                 for system in POSTGRES:
                     postgres.load(server, world, system, day)
                     report(f"{system}: database is filled")
 
-        def fill_others() -> None:
-            with timed(seconds, "files"):
-                files.deliver_history(layout, world, day)
-                report("files are written")
             with timed(seconds, "services"):
                 api.build(layout, world, day)
                 report("web services are filled")
 
+        def write_files() -> None:
+            with timed(seconds, "files"):
+                files.deliver_history(layout, world, day)
+                report("files are written")
+
         with ThreadPoolExecutor(2) as pool:
-            for step in [pool.submit(fill_databases), pool.submit(fill_others)]:
+            for step in [pool.submit(fill_served), pool.submit(write_files)]:
                 step.result()
         apply_downtime(server, world, day)
     state = State(size, seed, day, day, port, postgres_url, seconds)
