@@ -61,7 +61,7 @@ DEFAULT_PORT = 8360
 DEFAULT_SEED = 42
 DEFAULT_SIZE = "small"
 
-DISK_NEEDED = {"small": 1_000_000_000, "medium": 6_000_000_000, "large": 60_000_000_000}
+DISK_NEEDED = {"small": 1_000_000_000, "medium": 6_000_000_000, "large": 44_000_000_000}
 """Bytes that a demo of each size takes, world, databases and files together, with some air."""
 
 SERVER_MODULE = "customer360.demo.systems.http_server"
