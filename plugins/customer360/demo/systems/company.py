@@ -137,7 +137,7 @@ def make(
     need_port(port)
     plan = {"size": size, "seed": seed, "postgres_url": postgres_url}
     clear_half_made(layout, plan)
-    need_disk(layout, size)
+    need_disk(layout, size, report)
     write_atomically(layout.root / "plan.json", json.dumps(plan), mode=0o600)
     server = postgres.open_server(layout, postgres_url)
     seconds: dict[str, float] = {}
@@ -474,8 +474,8 @@ def need_port(port: int) -> None:
             ) from None
 
 
-def need_disk(layout: Layout, size: str) -> None:
-    """Refuse to begin what the disk cannot hold."""
+def need_disk(layout: Layout, size: str, report: Report) -> None:
+    """Say what disk a demo takes, and refuse to begin what the disk cannot hold."""
     free = shutil.disk_usage(layout.root).free
     needed = DISK_NEEDED[size]
     if free < needed:
@@ -483,6 +483,7 @@ def need_disk(layout: Layout, size: str) -> None:
             f"a {size} demo needs about {needed / 1e9:.0f} GB in {layout.root}, and "
             f"{free / 1e9:.1f} GB are free: free some, or set CUSTOMER360_DATA to another disk"
         )
+    report(f"up to {needed / 1e9:.0f} GB of disk are needed, {free / 1e9:.0f} GB are free")
 
 
 @contextlib.contextmanager
