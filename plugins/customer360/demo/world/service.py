@@ -247,8 +247,7 @@ def make_callcentre(engine: Engine) -> None:
         from said;
 
         create table world.callcentre.messages as
-        select row_number() over (order by said_at, u(source, 'msg')) + 9000000 as message_id,
-            ticket_id,
+        select message_id, ticket_id,
                seq::int as seq, case when seq % 2 = 0 then 'customer' else 'agent' end as sender,
                case when seq = 0 then {
             COMPOSE.format(key="source", product="product.word", city="replace(city, '市', '')")
@@ -259,13 +258,15 @@ def make_callcentre(engine: Engine) -> None:
                     then pick(articled.ids, u(call, 'which')) end as article_id,
                make_timestamp(said_at * 1000000) as sent_at,
                day as _from_day, null::int as _to_day
-        from latent.messages as message
+        -- numbered before the phrases are joined: a window keeps all that its rows carry
+        from (select *, row_number() over (order by said_at, u(source, 'msg')) + 9000000
+                  as message_id from latent.messages where day <= 869) as message
         join latent.texts as text on text.aspect = message.aspect and text.mood = message.mood
         left join latent.articled as articled on articled.topic = message.aspect
         join (select idx, case when is_consumable then replace(name, '{products.BRAND}', '')
                                else category end as word from latent.products)
             as product on product.idx = message.about
-        where day <= 869 order by said_at, message_id;
+        order by said_at, message_id;
 
         insert into truths.truth.texts
         select 'callcentre', 'tickets', ticket_id::varchar, aspect, mood, sentiment
