@@ -399,20 +399,20 @@ def make_aftersales(engine: Engine) -> None:
     engine.run(
         f"""
         create table latent.visit_rows as
-        select visit.*, spelled.full_name, spelled.mobile, spelled.address, partner.partner_code,
+        select visit.* exclude (number), spelled.full_name, spelled.mobile, spelled.address,
+               partner.partner_code,
                product.category, fault.codes, fault.words, coalesce(part.price, 0) as part_price,
                visit_day <= bought_day + 30 * visit.warranty_months as in_warranty,
-               (visit_day // 7 + 1) * 7 as drop_day,
-               'W' || strftime(on_day(visit_day), '%y%m%d') || digits(row_number() over (
-                   order by visit_day, u(visit.source, 'visitno')), 7) as visit_no
-        from latent.visits_made as visit
+               'W' || strftime(on_day(visit_day), '%y%m%d') || digits(number, 7) as visit_no
+        from (select *, (visit_day // 7 + 1) * 7 as drop_day,
+                     row_number() over (order by visit_day, u(source, 'visitno')) as number
+              from latent.visits_made where (visit_day // 7 + 1) * 7 <= 869) as visit
         join {visit_spelled} as spelled on spelled.rec = visit.source
         join latent.products as product on product.idx = visit.product
         join latent.homes as home on home.hid = visit.hid and home.seq = visit.home_seq
         join latent.partner_of as partner on partner.city_idx = home.city_idx
         left join latent.faults as fault on fault.category = product.category
-        left join latent.visit_parts as part on part.source = visit.source
-        where (visit_day // 7 + 1) * 7 <= 869;
+        left join latent.visit_parts as part on part.source = visit.source;
 
         create table world.aftersales.visits as
         select visit_no, partner_code, serial_no,
