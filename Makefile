@@ -12,7 +12,7 @@ export UV_NO_CACHE := 1
 export MPLCONFIGDIR := $(CURDIR)/data/.matplotlib
 export PRE_COMMIT_HOME := $(CURDIR)/data/.pre-commit
 
-.PHONY: help env run backfill up down test test-faults bench bench-models bench-identity bench-extract check lock clean
+.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-identity bench-extract check lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ test-faults: env  ## The long fault runs: kills, full disks, zombies
 
 bench: env  ## Time the chain beside one hand-written DuckDB script (SCHEDULER=1: make run too)
 	@$(BIN)/python -m tests.benchmarks.chain_bench $(if $(SCHEDULER),--scheduler)
+
+bench-demo: env  ## What a demo company costs: time, memory, disk (SIZE=small, medium or large)
+	@$(BIN)/python tests/benchmarks/demo_bench.py $(if $(SIZE),--size $(SIZE))
 
 bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360_BENCH_DATA=folder)
 	@$(BIN)/python tests/benchmarks/models_bench.py

@@ -66,11 +66,17 @@ def content(folder):
 
 def test_same_seed_gives_the_same_content_however_it_is_cut(tmp_path, monkeypatch):
     web = importlib.import_module("customer360.demo.world.web")
+    engine = importlib.import_module("customer360.demo.world.engine")
     contents = []
-    for name, seed, visits_at_once in (("a", 5, 1_200_000), ("b", 5, 1500), ("c", 6, 1_200_000)):
+    for name, seed, visits_at_once, persons_at_once in (
+        ("a", 5, 1_200_000, 100_000),
+        ("b", 5, 1500, 70),
+        ("c", 6, 1_200_000, 100_000),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         monkeypatch.setattr(web, "PERSON_MONTHS_AT_ONCE", visits_at_once)
+        monkeypatch.setattr(engine, "PERSONS_AT_ONCE", persons_at_once)
         generate(folder / "world", folder / "truth", "tiny", seed)
         contents.append(content(folder))
     first, again, other = contents

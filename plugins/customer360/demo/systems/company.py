@@ -68,7 +68,7 @@ DISK_NEEDED = {
     "tiny": 500_000_000,
     "small": 1_000_000_000,
     "medium": 6_000_000_000,
-    "large": 60_000_000_000,
+    "large": 44_000_000_000,
 }
 """Bytes that a demo of each size takes, world, databases and files together, with some air."""
 
@@ -152,7 +152,7 @@ def make(
         "generator": GENERATOR_VERSION,
     }
     clear_half_made(layout, plan)
-    need_disk(layout, size)
+    need_disk(layout, size, report)
     write_atomically(layout.root / "plan.json", json.dumps(plan), mode=0o600)
     server = postgres.open_server(layout, postgres_url)
     seconds: dict[str, float] = {}
@@ -170,22 +170,23 @@ def make(
     with open_world(layout) as world:
         day = world.start_day
 
-        def fill_databases() -> None:
+        def fill_served() -> None:
             with timed(seconds, "databases"):
                 for system in POSTGRES:
                     postgres_tables.load(server, world, system, day)
                     report(f"{system}: database is filled")
 
-        def fill_others() -> None:
-            with timed(seconds, "files"):
-                files.deliver_history(layout, world, day)
-                report("files are written")
             with timed(seconds, "services"):
                 api.build(layout, world, day)
                 report("web services are filled")
 
+        def write_files() -> None:
+            with timed(seconds, "files"):
+                files.deliver_history(layout, world, day)
+                report("files are written")
+
         with ThreadPoolExecutor(2) as pool:
-            for step in [pool.submit(fill_databases), pool.submit(fill_others)]:
+            for step in [pool.submit(fill_served), pool.submit(write_files)]:
                 step.result()
         apply_downtime(server, world, day)
     state = State(size, seed, day, day, port, postgres_url, seconds, generator=GENERATOR_VERSION)
@@ -536,8 +537,8 @@ def need_port(port: int) -> None:
             ) from None
 
 
-def need_disk(layout: Layout, size: str) -> None:
-    """Refuse to begin what the disk cannot hold."""
+def need_disk(layout: Layout, size: str, report: Report) -> None:
+    """Say what disk a demo takes, and refuse to begin what the disk cannot hold."""
     free = shutil.disk_usage(layout.root).free
     needed = DISK_NEEDED[size]
     if free < needed:
@@ -545,6 +546,7 @@ def need_disk(layout: Layout, size: str) -> None:
             f"a {size} demo needs about {needed / 1e9:.0f} GB in {layout.root}, and "
             f"{free / 1e9:.1f} GB are free: free some, or set CUSTOMER360_DATA to another disk"
         )
+    report(f"up to {needed / 1e9:.0f} GB of disk are needed, {free / 1e9:.0f} GB are free")
 
 
 @contextlib.contextmanager

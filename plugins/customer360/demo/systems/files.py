@@ -15,6 +15,7 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +135,10 @@ def reachable(world: World, system: str, day: int) -> int:
     return day
 
 
+Delivered = tuple[str, Table, int, int]
+"""A file that was written: path, table, night, rows."""
+
+
 class Deliveries:
     """The list of files delivered, with the rows in each."""
 
@@ -183,12 +188,20 @@ class Deliveries:
 
 def deliver_history(layout: Layout, world: World, day: int) -> None:
     """Write the files of all file systems as they lie there at the end of ``day``."""
-    with Deliveries(layout) as deliveries:
-        for system in FILES:
-            (layout.files / system).mkdir(parents=True, exist_ok=True)
-            for table in world.tables(system):
-                for drop in history(world, table, day):
-                    write(layout, world, drop, day, deliveries)
+
+    def deliver(system: str) -> list[Delivered]:
+        (layout.files / system).mkdir(parents=True, exist_ok=True)
+        return [
+            delivered
+            for table in world.tables(system)
+            for drop in history(world, table, day)
+            for delivered in write(layout, world, drop, day)
+        ]
+
+    # Two at a time: workbooks and the tills' many files keep one processor busy each.
+    with ThreadPoolExecutor(2) as pool, Deliveries(layout) as deliveries:
+        for delivered in itertools.chain.from_iterable(pool.map(deliver, FILES)):
+            deliveries.add(*delivered)
 
 
 def deliver_night(layout: Layout, world: World, night: int) -> None:
@@ -197,19 +210,20 @@ def deliver_night(layout: Layout, world: World, night: int) -> None:
         for system in FILES:
             for table in world.tables(system):
                 for drop in due(world, table, night):
-                    write(layout, world, drop, night, deliveries)
+                    for delivered in write(layout, world, drop, night):
+                        deliveries.add(*delivered)
 
 
-def write(layout: Layout, world: World, drop: Drop, night: int, deliveries: Deliveries) -> None:
-    """Write a drop's files, each aside first, and record them."""
-    aside = layout.root / "aside"
-    aside.mkdir(exist_ok=True)
+def write(layout: Layout, world: World, drop: Drop, night: int) -> Iterator[Delivered]:
+    """Write a drop's files, each aside first, and tell what is to be recorded of each."""
+    aside = layout.root / "aside" / drop.table.system
+    aside.mkdir(parents=True, exist_ok=True)
     writer = WRITERS[drop.table.system]
     for path, rows in writer(world, drop, aside):
         target = layout.files / path
         target.parent.mkdir(parents=True, exist_ok=True)
         (aside / "file").replace(target)
-        deliveries.add(path, drop.table, night, rows)
+        yield path, drop.table, night, rows
 
 
 def write_json_lines(world: World, drop: Drop, aside: Path) -> Iterator[tuple[str, int]]:

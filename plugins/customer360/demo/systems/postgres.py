@@ -231,7 +231,7 @@ class EmbeddedServer(Server):
         settings = {
             "listen_addresses": "", "unix_socket_directories": str(folder), "fsync": "off",
             "full_page_writes": "off", "synchronous_commit": "off", "wal_level": "minimal",
-            "max_wal_senders": "0", "max_wal_size": "4GB", "shared_buffers": "128MB",
+            "max_wal_senders": "0", "max_wal_size": "1GB", "shared_buffers": "128MB",
             "maintenance_work_mem": "256MB", "timezone": "UTC", "log_timezone": "UTC",
             "log_error_verbosity": "terse", "log_min_error_statement": "panic",
         }  # fmt: skip

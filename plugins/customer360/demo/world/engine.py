@@ -19,6 +19,9 @@ LAST_DAY = 869
 """The last day that is generated: 140 days of future that ``advance`` can reveal."""
 DAYS = LAST_DAY + 1
 
+PERSONS_AT_ONCE = 100_000
+"""Bounds the memory of the steps that join much for each person; no content depends on it."""
+
 Progress = Callable[[str], None]
 
 MACROS = """
@@ -95,6 +98,19 @@ class Engine:
     def run(self, sql: str) -> None:
         """Execute statements that return nothing of interest."""
         self.con.execute(sql)
+
+    def table_by_persons(self, name: str, query: str) -> None:
+        """Create a table some persons at a time.
+
+        Args:
+            name: the new table.
+            query: SQL in which ``{these}`` stands for a condition on a column just before it, as
+                in ``where buys.pid {these}``. It must not look across persons.
+        """
+        for first in range(0, self.persons, PERSONS_AT_ONCE):
+            these = f"between {first} and {first + PERSONS_AT_ONCE - 1}"
+            start = f"insert into {name}" if first else f"create table {name} as"
+            self.run(f"{start} {query.replace('{these}', these)}")
 
     def rows(self, sql: str) -> list[tuple[object, ...]]:
         """Fetch a small result."""

@@ -52,7 +52,7 @@ def make_wishes(engine: Engine) -> None:
                    case when k = 0 and join_day >= 0 and u(pid, 'first') < .8 then join_day
                         else drawn_day.item end as day,
                    u2(pid, k, 'which') as which
-            from counted, range(wanted + 1) as numbers(k)
+            from (select *, unnest(range(wanted + 1)) as k from counted)
             join latent.day_slots as drawn_day on drawn_day.slot = slot_of(u2(pid, k, 'wish')))
         select pid * 1024 + k as buy, pid, hid, premium, day, touch_hour,
                case when which < .68 then channel
@@ -71,9 +71,9 @@ def make_wishes(engine: Engine) -> None:
             from latent.wishes)
         select buy, line + 1 as line, pid, day,
                slots.item as product
-        from counted cross join range(wanted) as numbers(line)
-        join latent.sku_slots as slots on slots.phase = counted.phase
-            and slots.premium = counted.premium and slots.slot = slot_of(u2(buy, line, 'sku'));
+        from (select *, unnest(range(wanted)) as line from counted) as drawn
+        join latent.sku_slots as slots on slots.phase = drawn.phase
+            and slots.premium = drawn.premium and slots.slot = slot_of(u2(buy, line, 'sku'));
 
         -- what is used up is bought again, at an interval that a person keeps
         create table latent.refills as
@@ -278,29 +278,37 @@ def make_campaigns(engine: Engine) -> None:
                     then greatest(join_day, 0) + below(u(person.pid, 'out'), 900) end as out_day
         from latent.people as person where u(person.pid, 'reachable') < .72;
 
-        create table latent.audience as
+        create table latent.looks_back as
+        -- the days that a rule looks at, each on its own: days can be matched, ranges not
+        select campaign, (day - back)::int as day, back <= 90 as is_recent
+        from latent.campaigns, range(1, 181) as backs(back) where design = 'rule';
+        """
+    )
+    engine.table_by_persons(
+        "latent.audience",
+        """
         with spent as (
-            select campaign.campaign, lived.pid,
-                   sum(case when lived.day >= campaign.day - 90 then 1 else 0 end) as recent,
+            select looked.campaign, lived.pid,
+                   sum(case when looked.is_recent then 1 else 0 end) as recent,
                    sum(price.fen) as fen
-            from latent.campaigns as campaign
-            join latent.lived as lived
-                on lived.day between campaign.day - 180 and campaign.day - 1
-            join latent.wish_items as item using (buy)
+            from latent.lived as lived
+            join latent.looks_back as looked on looked.day = lived.day
+            join latent.wish_items as item on item.buy = lived.buy and item.pid {these}
             join latent.price_days as price on price.product = item.product
                 and price.day = item.day
-            where campaign.design = 'rule'
+            where lived.pid {these}
             group by all)
         select campaign.campaign, reach.pid, campaign.day, campaign.channel,
                case when u2(reach.pid, campaign.campaign, 'arm') < campaign.holdout
                     then 'control' else 'treat' end as arm,
                kinds.kind, person.touch_channel = campaign.channel as matched, person.touch_hour,
                leave.leave_day
-        from latent.reachable as reach
+        from (select * from latent.reachable where pid {these}) as reach
         cross join latent.campaigns as campaign
-        join latent.people as person on person.pid = reach.pid
-        join latent.kinds as kinds on kinds.pid = reach.pid
-        left join latent.leaving as leave on leave.pid = reach.pid
+        join (select * from latent.people where pid {these}) as person on person.pid = reach.pid
+        join (select * from latent.kinds where pid {these}) as kinds on kinds.pid = reach.pid
+        left join (select * from latent.leaving where pid {these}) as leave
+            on leave.pid = reach.pid
         left join spent on spent.pid = reach.pid and spent.campaign = campaign.campaign
         where reach.from_day < campaign.day
           and coalesce(reach.out_day, 100000) > campaign.day
@@ -308,8 +316,11 @@ def make_campaigns(engine: Engine) -> None:
                    then u2(reach.pid, campaign.campaign, 'picked') < .55
                    when campaign.rule like '近180%' then coalesce(spent.fen, 0) >= 200000
                    else coalesce(spent.recent, 0) = 0
-                        and u2(reach.pid, campaign.campaign, 'picked') < .7 end;
-
+                        and u2(reach.pid, campaign.campaign, 'picked') < .7 end
+        """,
+    )
+    engine.run(
+        """
         create table latent.swayed as
         select audience.campaign, audience.pid, effect.effect,
                audience.day + below(u2(audience.pid, audience.campaign, 'sway')^1.6, 14) as day

@@ -283,8 +283,7 @@ def make_callcentre(engine: Engine) -> None:
             from said);
 
         create table world.callcentre.messages as
-        select row_number() over (order by said_at, u(source, 'msg')) + 9000000 as message_id,
-            ticket_id,
+        select message_id, ticket_id,
                seq::int as seq, case when seq % 2 = 0 then 'customer' else 'agent' end as sender,
                case when seq = 0 then {
             COMPOSE.format(key="source", product="word", city="replace(city, '市', '')")
@@ -298,10 +297,12 @@ def make_callcentre(engine: Engine) -> None:
                case when seq = 1 then message.article_id end as article_id,
                make_timestamp(said_at * 1000000) as sent_at,
                day as _from_day, null::int as _to_day
-        from latent.messages as message
+        -- numbered before the phrases are joined: a window keeps all that its rows carry
+        from (select *, row_number() over (order by said_at, u(source, 'msg')) + 9000000
+                  as message_id from latent.messages where day <= 869) as message
         join latent.texts as text on text.place = 'call' and text.aspect = message.aspect
             and text.mood = message.mood and text.kind = message.kind
-        where day <= 869 order by said_at, message_id;
+        order by said_at, message_id;
 
         insert into truths.truth.texts
         select 'callcentre', 'tickets', ticket_id::varchar, aspect, mood, sentiment
@@ -436,19 +437,19 @@ def make_aftersales(engine: Engine) -> None:
     engine.run(
         f"""
         create table latent.visit_rows as
-        select visit.*, spelled.full_name, spelled.mobile, spelled.address, partner.partner_code,
+        select visit.* exclude (number), spelled.full_name, spelled.mobile, spelled.address,
+               partner.partner_code,
                product.category, fault.codes, fault.words, coalesce(part.price, 0) as part_price,
                visit_day <= bought_day + 30 * visit.warranty_months as in_warranty,
-               (visit_day // 7 + 1) * 7 as drop_day,
-               'W' || strftime(on_day(visit_day), '%y%m%d') || digits(row_number() over (
-                   order by visit_day, u(visit.source, 'visitno')), 7) as visit_no
-        from latent.visits_made as visit
+               'W' || strftime(on_day(visit_day), '%y%m%d') || digits(number, 7) as visit_no
+        from (select *, (visit_day // 7 + 1) * 7 as drop_day,
+                     row_number() over (order by visit_day, u(source, 'visitno')) as number
+              from latent.visits_made where (visit_day // 7 + 1) * 7 <= 869) as visit
         join {visit_spelled} as spelled on spelled.rec = visit.source
         join latent.products as product on product.idx = visit.product
         join latent.partner_of as partner on partner.city = spelled.city
         left join latent.faults as fault on fault.category = product.category
-        left join latent.visit_parts as part on part.source = visit.source
-        where (visit_day // 7 + 1) * 7 <= 869;
+        left join latent.visit_parts as part on part.source = visit.source;
 
         create table world.aftersales.visits as
         select visit_no, partner_code, serial_no,

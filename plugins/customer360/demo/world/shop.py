@@ -190,27 +190,38 @@ def make_goods(engine: Engine) -> None:
 
 def make_orders(engine: Engine) -> None:
     """Orders with lines, states that move, and returns; the coupon's worth is spread on lines."""
+    engine.table_by_persons(
+        "latent.redeemed",
+        """
+        -- materialised: a planner that joins purchases with every campaign first never ends
+        with offered as materialized (
+            select audience.pid, audience.kind, audience.day, campaign.campaign,
+                   campaign.coupon_fen, campaign.minimum_fen
+            from latent.audience as audience
+            join latent.campaigns as campaign on campaign.campaign = audience.campaign
+            where audience.pid {these} and audience.arm = 'treat'),
+        bought as materialized (
+            select buys.pid, buys.buy, buys.day, buys.campaign, total.goods_fen
+            from latent.buys as buys join latent.totals as total on total.buy = buys.buy
+            where buys.pid {these}),
+        fitting as (
+            select bought.buy, offered.campaign, offered.coupon_fen,
+                   row_number() over (partition by bought.buy order by
+                       (bought.campaign = offered.campaign) desc nulls last, offered.campaign)
+                       as place,
+                   row_number() over (partition by offered.pid, offered.campaign
+                                      order by bought.day, bought.buy) as turn
+            from bought join offered on offered.pid = bought.pid
+                and bought.day between offered.day and offered.day + 14
+            where bought.goods_fen >= offered.minimum_fen
+              and (bought.campaign = offered.campaign
+                   or u2(bought.pid, offered.campaign, 'redeems') <
+                      case when offered.kind = 'sure thing' then .6 else .3 end))
+        select buy, campaign, coupon_fen from fitting where place = 1 and turn = 1
+        """,
+    )
     engine.run(
         """
-        create table latent.redeemed as
-        with fitting as (
-            select buys.buy, audience.campaign, campaign.coupon_fen,
-                   row_number() over (partition by buys.buy order by
-                       (buys.campaign = audience.campaign) desc nulls last, audience.campaign)
-                       as place,
-                   row_number() over (partition by audience.pid, audience.campaign
-                                      order by buys.day, buys.buy) as turn
-            from latent.buys as buys
-            join latent.audience as audience on audience.pid = buys.pid
-                and audience.arm = 'treat' and buys.day between audience.day and audience.day + 14
-            join latent.campaigns as campaign on campaign.campaign = audience.campaign
-            join latent.totals as total on total.buy = buys.buy
-            where total.goods_fen >= campaign.minimum_fen
-              and (buys.campaign = audience.campaign
-                   or u2(buys.pid, audience.campaign, 'redeems') <
-                      case when audience.kind = 'sure thing' then .6 else .3 end))
-        select buy, campaign, coupon_fen from fitting where place = 1 and turn = 1;
-
         create table latent.orders as
         with accounts as (
             select pid, max(rec) filter (rec % 2 = 0) as first_rec,
