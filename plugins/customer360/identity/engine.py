@@ -88,10 +88,10 @@ def resolve_company(
     config = config or load_identity_config(settings)
     state.ensure(engine)
     path = store_path(settings)
-    with _store(settings, path) as own:
+    with open_store(settings, path) as own:
         own.execute("BEGIN")
         try:
-            work = _Work(own, settings, engine, config, say)
+            work = Work(own, settings, engine, config, say)
             work.take(con, records, identifiers)
             work.regroup(as_of, learn)
             run = ids.begin(engine, run_id, as_of)
@@ -111,7 +111,7 @@ def resolve_company(
 
 
 @contextlib.contextmanager
-def _store(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_store(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """The store, empty where it is missing, of another format, or damaged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
@@ -136,7 +136,7 @@ def _meta(own: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return dict(own.execute("SELECT key, value FROM meta").fetchall())
 
 
-class _Work:
+class Work:
     """One resolution on the store: the steps share what the earlier ones found out."""
 
     def __init__(
@@ -175,7 +175,7 @@ class _Work:
         own = self.own
         inputs.take(con, own, records, identifiers)
         decisions.load(self.engine, own)
-        self.is_new = "version" not in self.meta
+        self.is_new = self.meta.get("rules") != self.rules
         if self.is_new:
             inputs.empty(own)
         inputs.differences(own)
@@ -204,22 +204,31 @@ class _Work:
 
     def regroup(self, as_of: dt.date, learn: bool | None) -> None:
         """Bring ``group_of`` (``record_id``, ``group_id``) up to date."""
-        own = self.own
-        why = self._why_learn(as_of) if learn is None else ("asked" if learn else None)
+        why = "asked" if learn else None
         if self.is_new:
-            why = "first run"
+            why = "there is no version under these rules"
+        elif learn is None:
+            why = self._why_learn(as_of)
         if why:
             self.mode = "full"
-            self._learn_stops()
             self.say(f"identity: everything is learned anew ({why})")
+            self.learn_stops()
+        self.compute(everything=bool(why), learn_on=as_of if why else None)
+
+    def compute(self, *, everything: bool, learn_on: dt.date | None) -> None:
+        """Compute ``group_of``: wholly, or where the change reaches; with a new model or the old.
+
+        ``group_then`` keeps what it was.
+        """
+        own = self.own
         own.execute("CREATE OR REPLACE TEMP TABLE group_then AS SELECT * FROM group_of")
-        self._scope(everything=bool(why))
+        self._scope(everything=everything)
         cores.link_cores(own, self.config.max_records)
         self._keep_cores()
         self.clock("cores")
-        parameters = self._rows(as_of, learn=bool(why))
+        parameters = self._rows(learn_on)
         self.clock("pairs")
-        self._join(parameters, everything=bool(why))
+        self._join(parameters, everything=everything)
         organisations.group(own)
         own.execute(
             """
@@ -233,8 +242,6 @@ class _Work:
 
     def _why_learn(self, as_of: dt.date) -> str | None:
         own, refresh = self.own, self.config.refresh
-        if self.meta.get("rules") != self.rules:
-            return "the rules changed"
         if (as_of - dt.date.fromisoformat(self.meta["learned_on"])).days >= refresh.after_days:
             return f"the version is {refresh.after_days} days old"
         there = _count(own, "person")
@@ -258,7 +265,7 @@ class _Work:
             f"{overgrown} identifiers belong to too many persons all at once" if overgrown else None
         )
 
-    def _learn_stops(self) -> None:
+    def learn_stops(self) -> None:
         """Make ``stop_value`` and ``stop_birthday`` from how many persons use a value."""
         own = self.own
         own.execute(
@@ -347,7 +354,7 @@ class _Work:
             """
         )
 
-    def _rows(self, as_of: dt.date, *, learn: bool) -> Parameters:
+    def _rows(self, learn_on: dt.date | None) -> Parameters:
         """Bring ``row`` and ``scored`` up to date; make ``row_touched``."""
         own = self.own
         remainder.make_rows(own)
@@ -370,13 +377,13 @@ class _Work:
                 OR record_r IN (SELECT record_id FROM row_changed_ids);
             """
         )
-        if learn:
+        if learn_on:
             remainder.empty_scores(own)
             parameters = remainder.learn(own)
             text = json.dumps(asdict(parameters), sort_keys=True)
             self.version = "v-" + hashlib.sha256(f"{text}{self.rules}".encode()).hexdigest()[:12]
             self._set(version=self.version, parameters=text, rules=self.rules,
-                      learned_on=as_of.isoformat(),
+                      learned_on=learn_on.isoformat(),
                       learned_records=str(_count(own, "person")))  # fmt: skip
         else:
             parameters = Parameters(**json.loads(self.meta["parameters"]))
@@ -426,7 +433,7 @@ class _Work:
     def identify(self, run: ids.Run) -> ids.Assignment:
         """Give the groups their ids; only of what moved, where the store knows the memory."""
         own = self.own
-        fresh = self.meta.get("number") == str(run.before)
+        fresh = not self.is_new and self.meta.get("number") == str(run.before)
         if not fresh:
             ids.load_members(self.engine, own, "member")
         own.execute(

@@ -79,7 +79,7 @@ def take(
         "SEMI JOIN input_record USING (record_id) WHERE value_normalised IS NOT NULL"
     )
     own.execute(
-        "CREATE OR REPLACE TEMP TABLE organisation AS SELECT * FROM input_record "
+        "CREATE OR REPLACE TABLE organisation AS SELECT * FROM input_record "
         "WHERE entity = 'organisation'"
     )
 

@@ -55,11 +55,12 @@ def write(
         ("customer_id_map", _ID_MAP),
         ("identity_stop_list", "SELECT kind, value, persons FROM stop_value ORDER BY ALL"),
     ):
-        if name == "identity_links":
-            own.execute(f"CREATE OR REPLACE TEMP TABLE link_told AS {query}")
+        if name == "identity_links":  # kept: reviews and explanations are asked from the store
+            own.execute(f"CREATE OR REPLACE TABLE link_told AS {query}")
             query = "SELECT * FROM link_told ORDER BY record_l, record_r, rule"
         copy(own, con, query, f"TABLE identity.{name}")
-    copy(own, con, _reviews(config), "TABLE identity.identity_reviews")
+    own.execute(f"CREATE OR REPLACE TABLE review_told AS {_reviews(config)}")
+    copy(own, con, "SELECT * FROM review_told", "TABLE identity.identity_reviews")
 
 
 def _memory(own: duckdb.DuckDBPyConnection, engine: Engine, run: ids.Run) -> None:
