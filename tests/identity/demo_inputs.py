@@ -109,6 +109,17 @@ CHAINS = (
      "using (coupon_code) where true"),
     ("'wechat.followers:' || openid", "unionid", "unionid", "epoch_ms(time)",
      "world.wechat.events where true"),
+    # the payment that the mini program reports and the order that the shop books, each the only
+    # one of that amount within ten minutes
+    ("'wechat.followers:' || openid", "order_no", "order_no", "ordered_at", """(
+        select openid, order_no, ordered_at, payment._from_day, booked._to_day
+        from world.wechat.events as payment join world.shop.orders as booked
+            on abs((properties ->> 'order_amount')::double - paid_fen / 100) < .005
+            and epoch_ms(time) between ordered_at - interval 10 minute
+                and ordered_at + interval 10 minute
+        where event = 'PayOrder' and booked.channel = 'mini_program'
+        qualify count(distinct order_no) over (partition by track_id) = 1
+            and count(distinct track_id) over (partition by order_no) = 1) where true"""),
     ("'wechat.followers:' || openid", "member_no", "(properties ->> 'member_no')", "epoch_ms(time)",
      "world.wechat.events where type = 'profile_set'"),
     ("'shop.accounts:' || substr(user_id, 2)", "member_no", "(traits ->> 'member_no')", "timestamp",

@@ -239,7 +239,12 @@ def _shared(con: duckdb.DuckDBPyConnection) -> None:
             coalesce(one.sex <> other.sex, false) AS sexes_differ,
             coalesce(one.city <> other.city, false) AS cities_differ,
             one.given_latin IS NOT NULL AND one.family_latin IS NOT NULL AS left_whole,
-            other.given_latin IS NOT NULL AND other.family_latin IS NOT NULL AS right_whole
+            other.given_latin IS NOT NULL AND other.family_latin IS NOT NULL AS right_whole,
+            -- a given name alone may look like a whole one (文丽 of 王文丽)
+            left_whole AND NOT (right_whole AND name = 'part'
+                AND length(one.full_latin) < length(other.full_latin)) AS left_owns,
+            right_whole AND NOT (left_whole AND name = 'part'
+                AND length(other.full_latin) < length(one.full_latin)) AS right_owns
         FROM pair
         JOIN profile AS one ON one.core_id = core_l
         JOIN profile AS other ON other.core_id = core_r
@@ -277,15 +282,15 @@ def _partial_links(con: duckdb.DuckDBPyConnection) -> None:
         CREATE OR REPLACE TEMP TABLE step_link AS
         WITH fitting AS (
             SELECT *, {_AGAINST} AS against FROM core_pair
-            WHERE NOT (left_whole AND right_whole) AND name <> 'differ' AND birthday <> 'differ'
+            WHERE NOT (left_owns AND right_owns) AND name <> 'differ' AND birthday <> 'differ'
                 AND NOT sexes_differ AND NOT (kinds = ['home'] AND cities_differ)
                 AND NOT (kinds = ['home'] AND name = 'unknown')
         ),
         directed AS (
-            SELECT core_l AS half, core_r AS owner, right_whole AS is_whole, * FROM fitting
-            WHERE NOT left_whole
+            SELECT core_l AS half, core_r AS owner, right_owns AS is_whole, * FROM fitting
+            WHERE NOT left_owns
             UNION ALL
-            SELECT core_r, core_l, left_whole, * FROM fitting WHERE NOT right_whole
+            SELECT core_r, core_l, left_owns, * FROM fitting WHERE NOT right_owns
         ),
         -- whole names before halves, then those that share more kinds
         ranked AS (
