@@ -122,6 +122,15 @@ def test_one_member_number_with_contradicting_persons_does_not_join_them(company
     assert found["crm.people:x"] != found["shop.accounts:x"]
 
 
+def test_no_customer_grows_over_the_cap(company):
+    company.config = IdentityConfig(max_records=6)
+    for number in range(20):
+        company.add(f"till.guests:{number:02d}", full_name="任小满", member_no=f"M{number // 2}",
+                    phone="13900000008", birthday="1990-01-02")  # fmt: skip
+    found = company.resolve("second")
+    assert max(len(group) for group in groups(found)) == 6
+
+
 def test_a_lunar_birthday_is_the_solar_one(company):
     company.add("crm.people:l", full_name="任国强", birthday="1960年农历九月廿二", city="杭州",
                 phone="13900000004")  # fmt: skip

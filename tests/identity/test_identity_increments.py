@@ -83,7 +83,7 @@ def apply(company: Company, change: tuple) -> None:
 
 
 @settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < 10,
+    max_examples=EXAMPLES, deadline=None, derandomize="CUSTOMER360_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(days=st.lists(st.lists(changes, min_size=1, max_size=6), min_size=1, max_size=2))

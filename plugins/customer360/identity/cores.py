@@ -343,14 +343,22 @@ def _join(
     first = np.full(labels.max(initial=-1) + 1, len(groups), np.int64)
     np.minimum.at(first, labels[groups], groups)
     joined = first[labels[groups]]
-    for component in _contradictory(con, groups, joined, condition):
-        inside = joined[left] == component["first"]
-        one = np.concatenate([left[inside], component["l"]])
-        other = np.concatenate([right[inside], component["r"]])
-        says = np.concatenate([found["strength"][inside], np.full(len(component["l"]), APART)])
-        apart = cluster.join(*_summed(one, other, says), absent=0.0, max_records=max_records)
-        members = np.flatnonzero(joined == component["first"])
-        joined[members] = [apart.get(group, group) for group in groups[members].tolist()]
+    apart = {part["first"]: part for part in _contradictory(con, groups, joined, condition)}
+    nothing = {"l": np.array([], np.int64), "r": np.array([], np.int64)}
+    for grown in np.flatnonzero(np.bincount(joined, minlength=1) > max_records).tolist():
+        apart.setdefault(grown, nothing)
+    for whole, pairs in apart.items():
+        inside = joined[left] == whole
+        one = np.concatenate([left[inside], pairs["l"]])
+        other = np.concatenate([right[inside], pairs["r"]])
+        says = np.concatenate([found["strength"][inside], np.full(len(pairs["l"]), APART)])
+        members = np.flatnonzero(joined == whole)
+        parts, counts = np.unique(groups[members], return_counts=True)
+        sizes = dict(zip(parts.tolist(), counts.tolist(), strict=True))
+        split = cluster.join(
+            *_summed(one, other, says), absent=0.0, max_records=max_records, sizes=sizes
+        )
+        joined[members] = [split.get(group, group) for group in groups[members].tolist()]
     return joined
 
 

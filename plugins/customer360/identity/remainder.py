@@ -263,13 +263,21 @@ def join_rows(
     )
     says[np.asarray(inside["apart"], bool)] = -1e9
     groups = dict(zip(numbers.tolist(), numbers.tolist(), strict=True))
+    behind = dict(
+        con.execute(
+            "SELECT n, count(*) FROM component JOIN core ON core_id = component.record_id "
+            "GROUP BY n HAVING count(*) > 1"
+        ).fetchall()
+    )
     bounds = np.flatnonzero(np.diff(inside["component"])) + 1
     for left, right, values in zip(
         np.split(inside["l"], bounds), np.split(inside["r"], bounds), np.split(says, bounds),
         strict=True,
     ):  # fmt: skip
         if len(left):
-            groups.update(cluster.join(left, right, values, max_records=config.max_records))
+            groups.update(
+                cluster.join(left, right, values, max_records=config.max_records, sizes=behind)
+            )
     con.register("group_found", pa.table(
         {"n": np.array(list(groups), np.int64), "first": np.array(list(groups.values()), np.int64)}
     ))  # fmt: skip
