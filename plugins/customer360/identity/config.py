@@ -75,7 +75,7 @@ class IdentityConfig(Strict):
 
     kinds: dict[str, Kind] = Field(default_factory=_kinds)
     max_records: Annotated[int, Field(ge=2)] = 2000
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
     review: tuple[Share, Share] = (0.1, 0.9)
     phone_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = "CN"
     refresh: Refresh = Refresh()

@@ -33,7 +33,7 @@ from customer360.identity.model import Parameters
 from customer360.settings import Settings
 from customer360.warehouse import connect
 
-STORE_FORMAT = "1"
+STORE_FORMAT = "2"
 """Changed with the meaning of the store's tables: an older store is made anew."""
 
 OVERGROWN = 3

@@ -114,7 +114,7 @@ def empty(own: duckdb.DuckDBPyConnection) -> None:
         CREATE OR REPLACE TABLE row (
             record_id VARCHAR, given VARCHAR, family VARCHAR, given_latin VARCHAR,
             family_latin VARCHAR, birthday VARCHAR, sex VARCHAR, phone VARCHAR, email VARCHAR,
-            address VARCHAR, road_home VARCHAR, estate_home VARCHAR, city VARCHAR);
+            address VARCHAR, road_home VARCHAR, estate_home VARCHAR, city VARCHAR, records BIGINT);
         CREATE OR REPLACE TABLE scored (record_l VARCHAR, record_r VARCHAR);
         CREATE OR REPLACE TABLE row_group (record_id VARCHAR, first_id VARCHAR);
         CREATE OR REPLACE TABLE group_of (record_id VARCHAR, group_id VARCHAR);

@@ -58,7 +58,8 @@ reliable a table's names and birthdays are is its own affair, and training has f
 def _contradicted(models: list[FieldModel], parameters: Parameters, *, strict: bool) -> str:
     """SQL: two of given name, family name, birthday are wholly different, or name and sex are.
 
-    With ``strict`` two whole names that differ in both parts always contradict. One personal
+    With ``strict`` (rows with whole names, which no identifier joined) so do two names that differ
+    in both parts, two birthdays, and two cities where nothing but the name agrees. One personal
     identifier in common outweighs it: the record may hold another's data.
     """
     last = {model.name: len(model.levels) - 1 for model in models}
@@ -78,6 +79,15 @@ def _contradicted(models: list[FieldModel], parameters: Parameters, *, strict: b
             or (strict and (one, other) == ("given", "family"))
         )
     ]
+    if strict:
+        conditions.append(different["birthday"])
+        speaks = [
+            f"degree_{name} < {last[name]}" for name in ("birthday", "phone", "email", "home")
+        ]
+        conditions.append(
+            f"(coalesce(degree_city = {last['city']}, false) "
+            f"AND NOT coalesce({' OR '.join(speaks)}, false))"
+        )
     if not conditions:
         return "false"
     shared = [f"degree_{name} = 0" for name in PERSONAL_IDENTIFIERS if name in last]

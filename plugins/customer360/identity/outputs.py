@@ -1,7 +1,8 @@
 """The tables that marts and people read: schema ``identity`` in the file of the run.
 
 What belongs here: their shapes, and filling them from the store and the decision state. What does
-not: deciding anything. All are made anew on each run, and typed where they are empty:
+not: deciding anything. All are made anew on each run, typed where they are empty, and their rows
+have no order:
 
 - ``customer_records``: ``record_id`` -> ``customer_id``, with ``source``, ``entity``; one row a
   record
@@ -57,7 +58,7 @@ def write(
     ):
         if name == "identity_links":  # kept: reviews and explanations are asked from the store
             own.execute(f"CREATE OR REPLACE TABLE link_told AS {query}")
-            query = "SELECT * FROM link_told ORDER BY record_l, record_r, rule"
+            query = "SELECT * FROM link_told"
         copy(own, con, query, f"TABLE identity.{name}")
     own.execute(f"CREATE OR REPLACE TABLE review_told AS {_reviews(config)}")
     copy(own, con, "SELECT * FROM review_told", "TABLE identity.identity_reviews")
@@ -106,7 +107,6 @@ def _memory(own: duckdb.DuckDBPyConnection, engine: Engine, run: ids.Run) -> Non
 
 _CUSTOMER_RECORDS = """
 SELECT record_id, customer_id, source, entity FROM seen JOIN record_customer USING (record_id)
-ORDER BY record_id
 """
 
 _CUSTOMER_IDENTIFIERS = """
@@ -140,7 +140,6 @@ SELECT customer_id, kind, value, record_id, is_verified, first_at AS held_from,
     coalesce(valid_to, passed_at) AS held_to,
     greatest(coalesce(learned_from, created_at, first_at), first_at) AS learned_from, learned_to
 FROM known LEFT JOIN passed USING (kind, value, customer_id)
-ORDER BY customer_id, kind, value, record_id, learned_from
 """
 
 _CHANGES = """

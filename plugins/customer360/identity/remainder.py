@@ -31,9 +31,15 @@ from customer360.identity.model import (
     train_on_pairs,
 )
 
+SIZE_BITS = 3.0
+"""Bits that a pair must bring more for each doubling of the smaller core: two persons' many records
+that share no identifier at all are hardly one person, and a wrong merge of them costs more."""
+
+_WEIGHED = f"weight - {SIZE_BITS} * log2(least(one.records, other.records))"
+
 COLUMNS = ("given", "family", "given_latin", "family_latin", "birthday", "sex", "phone", "email",
            "address", "road_home", "estate_home", "city")  # fmt: skip
-"""Columns of ``row`` beside ``record_id``."""
+"""Columns of ``row`` beside ``record_id`` and ``records``, the size of the core."""
 
 WHOLE_COMPONENT = 60
 """Components up to this size are compared wholly before they are joined."""
@@ -56,8 +62,8 @@ def make_rows(con: duckdb.DuckDBPyConnection) -> None:
         )
         SELECT profile.core_id AS record_id, given, family, given_latin, family_latin, birthday,
             sex, phone.value AS phone, email.value AS email, address, road_home, estate_home,
-            coalesce(city, region) AS city
-        FROM profile
+            coalesce(city, region) AS city, records
+        FROM profile JOIN core_size USING (core_id)
         LEFT JOIN reached AS phone ON phone.core_id = profile.core_id AND phone.kind = 'phone'
         LEFT JOIN reached AS email ON email.core_id = profile.core_id AND email.kind = 'email'
         WHERE given_latin IS NOT NULL
@@ -215,11 +221,11 @@ def join_rows(
     """
     threshold_bits = math.log2(config.threshold / (1 - config.threshold))
     con.execute(
-        "CREATE OR REPLACE TEMP TABLE row_number AS SELECT record_id, "
+        "CREATE OR REPLACE TEMP TABLE row_number AS SELECT record_id, records, "
         "row_number() OVER (ORDER BY record_id) - 1 AS n FROM row"
     )
     rows = con.execute("SELECT count(*) FROM row_number").fetchall()[0][0]
-    found = _pairs(con, f"is_candidate AND weight > {threshold_bits}")
+    found = _pairs(con, f"is_candidate AND {_WEIGHED} > {threshold_bits}")
     labels = cluster.components(rows, found["l"], found["r"])
     sizes = np.bincount(labels, minlength=1)
     asked = sizes[labels] > 1
@@ -232,7 +238,7 @@ def join_rows(
     con.register("component_found", pa.table(
         {"n": numbers, "component": labels[numbers], "size": sizes[labels[numbers]]}))  # fmt: skip
     con.execute(
-        "CREATE OR REPLACE TEMP TABLE component AS SELECT record_id, n, component, size "
+        "CREATE OR REPLACE TEMP TABLE component AS SELECT record_id, records, n, component, size "
         "FROM component_found JOIN row_number USING (n)"
     )
     con.unregister("component_found")
@@ -247,7 +253,7 @@ def join_rows(
     score(con, parameters, "component_pair", candidates=False)
     inside = con.execute(
         f"""
-        SELECT one.component, one.n AS l, other.n AS r, weight - {threshold_bits} AS weight,
+        SELECT one.component, one.n AS l, other.n AS r, {_WEIGHED} - {threshold_bits} AS weight,
             contradicted OR decided.kind IS NOT NULL AS contradicted,
             coalesce(decided.kind = 'cannot_link', false) AS apart
         FROM scored
