@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("customer360.status_commands:status", "What came of the last run."),
     "quarantine": ("customer360.quarantine_commands:quarantine", "Rows that broke their contract."),
     "dbt": ("customer360.status_commands:dbt", "Run dbt by hand with this company's settings."),
-    "identity": ("customer360.identity.commands:identity", "Who is who: resolve and evaluate."),
+    "identity": ("customer360.identity.commands:identity", "Who is who, and why; reviews."),
     "snapshot": ("customer360.snapshot_commands:snapshot", "What is published; taking it back."),
     "source": ("customer360.source_commands:source", "Source systems: fresh? readable? a new one."),
     "score": ("customer360.scoring.commands:score", "Score any table of customers."),

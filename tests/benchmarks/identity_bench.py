@@ -103,6 +103,29 @@ def compare(name: str, records: Path, mapping: Path, truth: Path, who: dict, fol
     return lines
 
 
+def nightly(name: str, records: Path, truth: Path, folder: Path) -> list:
+    """The nightly engine on the same records: everything, then one percent changed."""
+    out = folder / "nightly.csv"
+    command = [sys.executable, str(HERE / "identity_nightly.py"), str(records), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
+    if done.returncode:
+        print(f"{name:26} nightly      {done.stderr.strip().splitlines()[-1][:60]}")
+        return []
+    runs = json.loads(done.stdout.splitlines()[-1])
+    with duckdb.connect(config={"threads": 2}) as con:
+        found = evaluate(con, out, truth)
+    full, increment = runs["full"], runs["increment"]
+    line = {"set": name, "by": "nightly", "seconds": full["wall"], "peak_mib": full["peak_mib"]}
+    line |= found["pairwise"] | {"biggest": found["biggest_wrong_merge_persons"], "runs": runs}
+    show(line)
+    print(
+        f"{'':26} one percent changed: {increment['wall']} s ({increment['cpu']} s of processor), "
+        f"everything: {full['wall']} s ({full['cpu']} s)",
+        flush=True,
+    )
+    return [line]
+
+
 def show(line: dict) -> None:
     """Print one line of the table."""
     start = f"{line['set']:26} {line['by']:12}"
@@ -154,7 +177,7 @@ def main() -> None:
             lines += compare(
                 title, records, folder / "mapping.yml", folder / "truth.parquet", who, folder
             )
-        made = {"made-up Chinese 20,000": 20_000}
+        made = {"made-up Chinese 20,000": 20_000, "made-up Chinese 100,000": 100_000}
         if options.million:
             made["made-up Chinese 1,000,000"] = 1_000_000
         for title, count in made.items():
@@ -164,6 +187,7 @@ def main() -> None:
             # peers are not made for a million records
             few = {key: who[key] for key in ("customer360", "Splink")} if count > 50_000 else who
             lines += compare(title, records, mapping_file, truth_file, few, folder)
+            lines += nightly(title, records, truth_file, folder)
     if options.json:
         options.json.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
 

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from customer360.exceptions import ConfigError
 from customer360.identity.commands import identity
-from customer360.identity.mapping import load_mapping, read_records
+from customer360.identity.mapping import PersonMapping, load_mapping, read_records
 
 
 def write(folder: Path, mapping: str, table: str = "id,name\n1,Ann\n2,Bob\n") -> tuple[Path, Path]:
@@ -76,3 +76,29 @@ def test_a_missing_file_names_itself(tmp_path):
     )
     assert isinstance(result.exception, ConfigError)
     assert "m.yml" in str(result.exception)
+
+
+def test_a_file_in_gb18030_is_read_strictly(tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_bytes("编号,姓名,手机\n1,任小满,13900000001\n2,镕基,13900000002\n".encode("gb18030"))
+    mapping = PersonMapping(
+        fields={"record_id": ["编号"], "full_name": ["姓名"], "phone": ["手机"]}, encoding="GB18030"
+    )
+    with duckdb.connect() as con:
+        assert read_records(con, file, mapping) == 2
+        assert con.execute("SELECT full_name, phone FROM records_in").fetchall() == [
+            ("任小满", "13900000001"), ("镕基", "13900000002"),
+        ]  # fmt: skip
+        file.write_bytes(file.read_bytes() + b"\xff\xff\n")
+        with pytest.raises(ConfigError, match="encoding") as told:
+            read_records(con, file, mapping)
+    assert str(file) in str(told.value)
+
+
+def test_unknown_encodings_and_empty_files_are_told(tmp_path):
+    with pytest.raises(ValueError, match="gb18030"):
+        PersonMapping(fields={"record_id": ["a"], "phone": ["b"]}, encoding="gb99")
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    with duckdb.connect() as con, pytest.raises(ConfigError, match="empty"):
+        read_records(con, empty, PersonMapping(fields={"record_id": ["a"], "phone": ["b"]}))

@@ -107,3 +107,38 @@ def test_identifiers_that_say_nothing():
     assert normalise.identifier("null") is None
     assert normalise.identifier(" ab-12 ") == "AB12"
     assert normalise.identifier_or_digit("7") == "7"
+
+
+@pytest.mark.parametrize(
+    ("written", "road", "estate"),
+    [
+        ("建设北路142号碧桂园24号楼2单元1902室", "建设北路|24|1902", "碧桂园|24|1902"),
+        ("碧桂园24栋2单元1902（建设北路）", "建设北路|24|1902", "碧桂园|24|1902"),
+        ("济南市槐荫区新华小区13-1-702", None, "新华小区|13|702"),
+        ("珞喻路４６号锦绣江南１６号楼２单元１３０１室", "珞喻路|16|1301", "锦绣江南|16|1301"),
+        ("陕西西安 和平路228号 锦绣江南23幢1202", "和平路|23|1202", "锦绣江南|23|1202"),
+        ("人民大街291号广场", None, None),
+        ("12 High Street", None, None),
+    ],
+)
+def test_a_flat_has_one_key_in_every_writing(written, road, estate):
+    assert normalise.home(written) == (road, estate)
+
+
+def test_lunar_birthdays_become_solar_ones_of_the_same_year():
+    assert normalise.lunar_text("1960年农历九月廿二") == "1960-09-22"
+    assert normalise.lunar_text("1973年农历腊月三十") == "1973-12-30"
+    assert normalise.lunar_text("1960-09-22") is None
+    assert normalise.from_lunar("1960-09-22") == "1960-11-10"
+    assert normalise.from_lunar("1970-12-20").startswith("1970-01")
+    assert normalise.from_lunar("1970-13-02") is None
+
+
+def test_what_a_name_is_not():
+    assert normalise.split_name("志强") == ("志强", None)
+    assert normalise.split_name("王强") == ("强", "王")
+    assert normalise.english_beside_pinyin("Daniel Yang")
+    assert not normalise.english_beside_pinyin("Yang Dan")
+    assert not normalise.english_beside_pinyin("Ahmed Hassan")
+    assert normalise.title_sex("苗女士") == "f"
+    assert normalise.title_sex("苗强") is None

@@ -21,7 +21,7 @@ PAIRS_PER_RECORD = 0.6
 FEWEST_PAIRS = 100_000
 """Budget of one key in a small table."""
 
-_KEYS: tuple[tuple[str, ...], ...] = (
+KEYS: tuple[tuple[str, ...], ...] = (
     ("national_id",),
     ("member_no",),
     ("unionid",),
@@ -36,6 +36,8 @@ _KEYS: tuple[tuple[str, ...], ...] = (
     ("family_latin", "postcode"),
     ("given_latin", "postcode"),
     ("address",),
+    ("road_home",),
+    ("estate_home",),
     ("street", "street_number"),
     ("birthday", "postcode"),
     ("birthday", "city"),
@@ -65,7 +67,7 @@ class Blocking:
     complete: bool
 
 
-def _parts(columns: list[str]) -> dict[str, str]:
+def parts_of(columns: list[str]) -> dict[str, str]:
     """What keys are made of: name -> SQL over ``persons``."""
     parts = {name: name for name in columns}
     if "birthday" in columns:
@@ -94,8 +96,8 @@ def block(con: duckdb.DuckDBPyConnection, columns: list[str], rows: int) -> Bloc
             "CREATE OR REPLACE TABLE persons_blocked AS SELECT *, 1 AS block_0 FROM persons"
         )
         return Blocking(("block_0",), complete=True)
-    parts = _parts(columns)
-    keys = [key for key in _KEYS if set(key) <= set(parts)]
+    parts = parts_of(columns)
+    keys = [key for key in KEYS if set(key) <= set(parts)]
     budget = max(FEWEST_PAIRS, int(PAIRS_PER_RECORD * rows))
     hashed = [
         f"CASE WHEN {' AND '.join(f'({parts[part]}) IS NOT NULL' for part in key)} "

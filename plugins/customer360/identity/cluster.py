@@ -42,24 +42,33 @@ def say(weights: Floats, contradicted: NDArray[np.bool_]) -> Floats:
 
 
 def join(
-    left: Integers, right: Integers, says: Floats, *, max_records: int = MAX_RECORDS
+    left: Integers,
+    right: Integers,
+    says: Floats,
+    *,
+    max_records: int = MAX_RECORDS,
+    absent: float = MOST_AGAINST,
+    sizes: dict[int, int] | None = None,
 ) -> dict[int, int]:
     """Join the records of one component: record -> smallest record of its group.
 
     Args:
         left, right: indices of the records of each known pair.
-        says: from ``say``; a pair that is not given counts MOST_AGAINST.
+        says: from ``say``; a pair that is not given counts ``absent``.
         max_records: cap on a group.
+        absent: what a pair says that was never compared.
+        sizes: how many records stand behind a number, where it is more than one.
     """
-    # sums between groups are kept relative to MOST_AGAINST, so that absent pairs add nothing
+    # sums between groups are kept relative to ``absent``, so that absent pairs add nothing
     between: dict[int, dict[int, float]] = defaultdict(dict)
     for one, other, value in zip(left.tolist(), right.tolist(), says.tolist(), strict=True):
-        between[one][other] = between[other][one] = value - MOST_AGAINST
+        between[one][other] = between[other][one] = value - absent
     members = {record: [record] for record in sorted(between)}
+    behind = {record: (sizes or {}).get(record, 1) for record in members}
 
     def mean(one: int, other: int) -> float:
         size = len(members[one]) * len(members[other])
-        return round(between[one][other] / size + MOST_AGAINST, 6)
+        return round(between[one][other] / size + absent, 6)
 
     queue: list[tuple[float, int, int, int, int]] = []
 
@@ -81,9 +90,10 @@ def join(
             or other not in members
             or (len(members[one]), len(members[other])) != (size, other_size)
         )
-        if stale or size + other_size > max_records:
+        if stale or behind[one] + behind[other] > max_records:
             continue
         members[one] += members.pop(other)
+        behind[one] += behind.pop(other)
         for third, value in between.pop(other).items():
             if third == one:
                 continue

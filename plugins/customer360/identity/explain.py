@@ -48,7 +48,7 @@ def explain(
             f"record_l IN ({members}) AND record_r IN ({members})",
             [customers[record_a], customers[record_a]],
         )
-        path = _strongest_path(inside, record_a, record_b)
+        path = strongest_path(inside, record_a, record_b)
     return {
         "record_a": record_a,
         "record_b": record_b,
@@ -71,7 +71,7 @@ def _links(
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _strongest_path(links: list[dict[str, Any]], start: str, end: str) -> list[dict[str, Any]]:
+def strongest_path(links: list[dict[str, Any]], start: str, end: str) -> list[dict[str, Any]]:
     """The chain whose weakest link is strongest, the shortest of such."""
     neighbours: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for link in links:

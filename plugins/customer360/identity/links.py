@@ -55,10 +55,12 @@ RARE_CONTRADICTION = 0.002
 reliable a table's names and birthdays are is its own affair, and training has found it out."""
 
 
-def _contradicted(models: list[FieldModel], parameters: Parameters) -> str:
+def _contradicted(models: list[FieldModel], parameters: Parameters, *, strict: bool) -> str:
     """SQL: two of given name, family name, birthday are wholly different, or name and sex are.
 
-    One personal identifier in common outweighs it: the record may hold another's data.
+    With ``strict`` (rows with whole names, which no identifier joined) so do two names that differ
+    in both parts, two birthdays, and two cities where nothing but the name agrees. One personal
+    identifier in common outweighs it: the record may hold another's data.
     """
     last = {model.name: len(model.levels) - 1 for model in models}
     different = {
@@ -72,8 +74,20 @@ def _contradicted(models: list[FieldModel], parameters: Parameters) -> str:
         for one, other in pairs
         if one in different
         and other in different
-        and parameters.m[one][-1] * parameters.m[other][-1] < RARE_CONTRADICTION
+        and (
+            parameters.m[one][-1] * parameters.m[other][-1] < RARE_CONTRADICTION
+            or (strict and (one, other) == ("given", "family"))
+        )
     ]
+    if strict:
+        conditions.append(different["birthday"])
+        speaks = [
+            f"degree_{name} < {last[name]}" for name in ("birthday", "phone", "email", "home")
+        ]
+        conditions.append(
+            f"(coalesce(degree_city = {last['city']}, false) "
+            f"AND NOT coalesce({' OR '.join(speaks)}, false))"
+        )
     if not conditions:
         return "false"
     shared = [f"degree_{name} = 0" for name in PERSONAL_IDENTIFIERS if name in last]
@@ -119,9 +133,16 @@ def store(
     parameters: Parameters,
     predicted: str,
     *,
-    replace: bool,
+    replace: bool = False,
+    strict: bool = False,
+    more: dict[str, str] | None = None,
 ) -> None:
-    """Add Splink's predictions of table ``predicted`` to ``scored``, with rules and verdicts."""
+    """Add Splink's predictions of table ``predicted`` to ``scored``, with rules and verdicts.
+
+    With ``replace`` the table is made anew; ``strict`` as in ``_contradicted``; ``more`` are
+    further columns: name -> SQL.
+    """
+    further = "".join(f", {value} AS {name}" for name, value in (more or {}).items())
     degrees = ", ".join(f"{_degree(model, parameters)} AS degree_{model.name}" for model in models)
     weights = ", ".join(
         f"round(mw_{model.name} + {_frequency(model)}, 4)::FLOAT AS weight_{model.name}"
@@ -157,7 +178,7 @@ def store(
                 for_same - greatest(for_relatives, {strangers!r})
                     - log2(1 + power(2.0, -abs(for_relatives - ({strangers!r})))) AS model_weight,
                 {_rule(models)} AS rule,
-                {_contradicted(models, parameters)} AS contradicted
+                {_contradicted(models, parameters, strict=strict)} AS contradicted
             FROM against
         )
         SELECT * EXCLUDE model_weight,
@@ -166,7 +187,7 @@ def store(
                 WHEN contradicted THEN least(model_weight, {CONTRADICTION_WEIGHT})
                 ELSE model_weight
             END, 6) AS weight,
-            NULL::VARCHAR AS constraint_kind
+            NULL::VARCHAR AS constraint_kind{further}
         FROM judged
         """
     )
@@ -203,6 +224,16 @@ def score_more(
     store(con, models, parameters, predicted.physical_name, replace=False)
     predicted.drop_table_from_database_and_remove_from_cache()
     con.execute("DROP TABLE pairs_to_score")
+
+
+def columns_of_scored(models: list[FieldModel]) -> str:
+    """SQL: the columns of ``scored`` with their types, for a table without rows."""
+    degrees = ", ".join(f"degree_{model.name} INTEGER" for model in models)
+    weights = ", ".join(f"weight_{model.name} FLOAT" for model in models)
+    return (
+        f"record_l VARCHAR, record_r VARCHAR, {degrees}, {weights}, rule VARCHAR, "
+        "contradicted BOOLEAN, weight DOUBLE, constraint_kind VARCHAR"
+    )
 
 
 def reasons(models: list[FieldModel]) -> str:

@@ -5,6 +5,9 @@ CSV or Parquet file into DuckDB as text. What does not: understanding the values
 (``normalise``).
 """
 
+import codecs
+import contextlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,7 @@ class PersonMapping(BaseModel):
         fields: standard field -> column of the file, or columns, which are joined by a space.
         date_format: strptime format of ``birthday``; found out from the values when absent.
         phone_region: region of phone numbers without a country code (ISO 3166, ``CN``).
+        encoding: of a CSV file, by Python's name for it: ``utf-8``, ``gb18030``, ``big5`` ...
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -61,6 +65,17 @@ class PersonMapping(BaseModel):
     fields: dict[str, list[str]]
     date_format: str | None = None
     phone_region: str = Field(default="CN", pattern=r"^[A-Z]{2}$")
+    encoding: str = "utf-8"
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError(
+                f"'{value}' is not an encoding such as utf-8, gb18030 or big5"
+            ) from None
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -126,6 +141,30 @@ def literal(value: str | Path) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
+@contextlib.contextmanager
+def in_utf8(path: Path, encoding: str) -> Iterator[Path]:
+    """``path``, or a copy of it in UTF-8 while the block runs.
+
+    Python decodes, strictly: DuckDB's own decoding of GBK spoils digits. ConfigError where a byte
+    does not belong to the encoding.
+    """
+    if encoding == "utf-8" or path.suffix.lower() in {".parquet", ".pq"} or not path.is_file():
+        yield path
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=path.suffix, encoding="utf-8", newline="") as file:
+        try:
+            with path.open(encoding=encoding, newline="") as source:
+                while part := source.read(1 << 20):
+                    file.write(part)
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{path} is not {encoding} from byte {error.start:,} of a part on; correct "
+                "'encoding:' in the mapping file"
+            ) from None
+        file.flush()
+        yield Path(file.name)
+
+
 def reader(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, dict[str, str]]:
     """A table function that reads ``path`` as text, and its columns (trimmed name -> name).
 
@@ -133,6 +172,8 @@ def reader(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, dict[str, s
     """
     if not path.is_file():
         raise ConfigError(f"{path} does not exist or is not a file")
+    if path.stat().st_size == 0:
+        raise ConfigError(f"{path} is empty: it has not even a line with the names of its columns")
     if path.suffix.lower() in {".parquet", ".pq"}:
         relation = f"read_parquet({literal(path)})"
     else:
@@ -146,7 +187,8 @@ def reader(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, dict[str, s
         # DuckDB's message quotes the offending line, which may be somebody's data
         raise ConfigError(
             f"{path} cannot be read as {'Parquet' if 'parquet' in relation else 'CSV in UTF-8'}"
-            f" ({type(error).__name__}); check its header, quotes and encoding"
+            f" ({type(error).__name__}); check its header and quotes, and say its 'encoding:' in "
+            "the mapping file if it has another"
         ) from error
     return relation, {name.strip().lstrip("\ufeff"): name for name, *_ in described}
 
@@ -156,6 +198,14 @@ def read_records(con: duckdb.DuckDBPyConnection, path: Path, mapping: PersonMapp
 
     Raises ConfigError for missing columns and for record ids that are missing or not unique.
     """
+    with in_utf8(path, mapping.encoding) as readable:
+        try:
+            return _read_records(con, readable, mapping)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(readable), str(path))) from error.__cause__
+
+
+def _read_records(con: duckdb.DuckDBPyConnection, path: Path, mapping: PersonMapping) -> int:
     relation, columns = reader(con, path)
     select = []
     for field, sources in mapping.fields.items():

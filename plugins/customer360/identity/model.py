@@ -169,6 +169,21 @@ def _same(column: str, m: float, *, shared: bool = False) -> FieldModel:
     )
 
 
+def _typed_email() -> FieldModel:
+    """For tables in which names are known anyway: an address alike is the name once more."""
+    user = ColumnExpression("email").regex_extract("^[^@]+")
+    return FieldModel(
+        "email",
+        cll.NullLevel("email"),
+        (
+            _exact("email", 0.55),
+            Level("same before the @", cll.ExactMatchLevel(user), 0.03),
+            Level("one sign differs", cll.DamerauLevenshteinLevel("email", 1), 0.02),
+            _other(0.40),
+        ),
+    )
+
+
 def _email() -> FieldModel:
     user = ColumnExpression("email").regex_extract("^[^@]+")
     return FieldModel(
@@ -184,16 +199,36 @@ def _email() -> FieldModel:
     )
 
 
-def field_models(columns: list[str]) -> list[FieldModel]:
-    """The comparisons for a table with these normalised columns."""
+def _home() -> FieldModel:
+    """Flats told apart by road or estate, building and room (``normalise.home``)."""
+    unknown = " AND ".join(
+        f"({name}_l IS NULL OR {name}_r IS NULL)" for name in ("road_home", "estate_home")
+    )
+    return FieldModel(
+        "home",
+        cll.CustomLevel(unknown, "missing").configure(is_null_level=True),
+        (
+            _custom("same flat", "road_home_l = road_home_r OR estate_home_l = estate_home_r", 0.6),
+            _other(0.4),
+        ),
+        shared=True,
+    )
+
+
+def field_models(columns: list[str], *, one_name: bool = False) -> list[FieldModel]:
+    """The comparisons for a table with these normalised columns.
+
+    With ``one_name`` rows have whole names, and e-mails only speak where they are (nearly) equal.
+    """
     there = set(columns)
     models = {
         "given": lambda: _name("given", there),
         "family": lambda: _name("family", there),
         "birthday": _birthday,
         "sex": lambda: _same("sex", 0.98),
-        "email": _email,
+        "email": _typed_email if one_name else _email,
         "phone": lambda: _typed("phone", 0.80, shared=True),
+        "road_home": _home,
         "address": lambda: _text("address"),
         "street": lambda: _text("street"),
         "street_number": lambda: _typed("street_number", 0.85, shared=True),
@@ -288,6 +323,9 @@ def splink_settings(
 _SAMPLE = 1_300
 """Records whose pairs, all 0.8 million of them, show how often strangers agree."""
 
+_SMALL_SAMPLE = 700
+"""The same for rows in which what agrees by chance is counted over the whole table anyway."""
+
 _TRAINING_PAIRS = 700_000
 """About how many of the candidate pairs training looks at."""
 
@@ -326,6 +364,47 @@ def train(
     return _expectation_maximisation(models, parameters, marginal, patterns, counts / share)
 
 
+NO_BLOCKING = Blocking(("block_0",), complete=True)
+"""For settings of a linker that is handed its pairs."""
+
+
+def train_on_pairs(
+    con: duckdb.DuckDBPyConnection, models: list[FieldModel], rows: str, pairs: str
+) -> Parameters:
+    """As ``train``, from the rows of table ``rows`` and their pairs of table ``pairs``.
+
+    ``pairs`` holds ``record_l`` and ``record_r``; when there are many, a part is looked at that is
+    picked by hash.
+    """
+    count, asked = con.execute(
+        f"SELECT (SELECT count(*) FROM {rows}), (SELECT count(*) FROM {pairs})"
+    ).fetchall()[0]
+    parameters = initial_parameters(models, count)
+    if count < 2 or not asked:
+        return parameters
+    codes = _level_codes(models, count)
+    chunks = max(1, round(asked / _TRAINING_PAIRS))
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE pair_training AS SELECT '0' AS match_key, "
+        f"record_l AS join_key_l, record_r AS join_key_r FROM {pairs} "
+        f"WHERE hash(record_l, record_r) % {chunks} = 0"
+    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE row_training AS SELECT *, 1 AS block_0 FROM {rows}")
+    linker = _linker(
+        con, "row_training", splink_settings(models, codes, NO_BLOCKING, frequencies=False)
+    )
+    linker.table_management.register_blocked_pairs_for_predict(
+        DuckDBAPI(connection=con).register("pair_training")
+    )
+    predicted = linker.inference.predict(warning_mode="never")
+    patterns, counts = _pattern_counts(con, models, predicted.physical_name)
+    predicted.drop_table_from_database_and_remove_from_cache()
+    every = _sample_patterns(con, models, codes, rows, _SMALL_SAMPLE)
+    marginal = _marginals(con, models, *every, rows)
+    con.execute("DROP TABLE pair_training; DROP TABLE row_training")
+    return _expectation_maximisation(models, parameters, marginal, patterns, counts * chunks)
+
+
 def _linker(con: duckdb.DuckDBPyConnection, table: str, settings: SettingsCreator) -> Linker:
     return Linker(DuckDBAPI(connection=con).register(table), settings, log_level=None)
 
@@ -357,12 +436,16 @@ def _pattern_counts(
 
 
 def _sample_patterns(
-    con: duckdb.DuckDBPyConnection, models: list[FieldModel], codes: Parameters
+    con: duckdb.DuckDBPyConnection,
+    models: list[FieldModel],
+    codes: Parameters,
+    rows: str = "persons",
+    size: int = _SAMPLE,
 ) -> tuple[NDArray[np.int64], Array]:
     """Comparison vectors of all pairs of a sample of records, which are picked by hash."""
     con.execute(
         f"CREATE OR REPLACE TABLE persons_sample AS SELECT *, 1 AS block_all "
-        f"FROM (SELECT * FROM persons ORDER BY hash(record_id) LIMIT {_SAMPLE}) ORDER BY record_id"
+        f"FROM (SELECT * FROM {rows} ORDER BY hash(record_id) LIMIT {size}) ORDER BY record_id"
     )
     every = Blocking(("block_all",), complete=True)
     predicted = _linker(
@@ -379,6 +462,7 @@ def _marginals(
     models: list[FieldModel],
     patterns: NDArray[np.int64],
     counts: Array,
+    rows: str = "persons",
 ) -> dict[str, Array]:
     """How often each level occurs among all pairs.
 
@@ -392,15 +476,17 @@ def _marginals(
         )
         # half a pair more in each level: what was not seen is rare, not impossible
         share = (totals + 0.5) / (totals.sum() + 0.5 * len(totals))
+        marginal[model.name] = share
+        if model.levels[0].tf is None:
+            continue
         agreeing, known_pairs = con.execute(
             f"SELECT sum(n * (n - 1) / 2), sum(n) * (sum(n) - 1) / 2 FROM "
-            f"(SELECT count(*) AS n FROM persons WHERE {model.name} IS NOT NULL "
+            f"(SELECT count(*) AS n FROM {rows} WHERE {model.name} IS NOT NULL "
             f"GROUP BY {model.name})"
         ).fetchall()[0]
         exact = (float(agreeing or 0) + 0.5) / (float(known_pairs or 0) + 1)
         share[1:] *= (1 - exact) / share[1:].sum()
         share[0] = exact
-        marginal[model.name] = share
     return marginal
 
 

@@ -8,16 +8,19 @@ something.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache, lru_cache
 
 import opencc
 import phonenumbers
+from lunardate import LunarDate
 from pypinyin import Style, lazy_pinyin
 
 CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _SPACE = re.compile(r"\s+")
+
+Normaliser = Callable[[str], str | None]
 
 
 def _words(text: str) -> list[str]:
@@ -34,6 +37,16 @@ COMPOUND_SURNAMES = frozenset(
     )
 )
 """Chinese family names of more than one character, simplified."""
+
+SURNAMES = frozenset(
+    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏"
+    "钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文庞樊兰殷施陶洪翟安颜倪"
+    "严牛温芦季俞章鲁葛伍韦申尤毕聂丛焦向柳邢路岳齐沿梅莫庄辛管祝左涂谷祁时舒耿牟卜路詹关苗凌费纪靳盛童欧甄项曲成游阳"
+    "裴席卫查屈鲍位覃霍翁隋植甘景薄单包司柏宁柯阮桂闵解强柴华车冉房边辜吉饶刁瞿戚丘古米池滕晋苑邬臧畅宫来嵺苟全褚廉简"
+    "娄盖符奚木穆党燕郎邸冀谈姬屠连郜晏栾郁商蒙计喻揭窦迟宇敖糜鄢冷卓花仇艾蓝都巩稽井练仲乐虞卞封竺冼原官衣楚佟栗匡宗"
+    "应台巫鞠僧桑荆谌银扬明沙薄伏岑习胥保和蔺丰勾伊肖代闫付邝芮隆修幸植尚禹农"
+)
+"""Family names of one character, simplified: what begins otherwise is a given name alone."""
 
 SURNAME_READINGS = {
     "单": "shan", "仇": "qiu", "曾": "zeng", "解": "xie", "查": "zha", "盖": "ge", "区": "ou",
@@ -194,7 +207,7 @@ def _split_chinese(folded: str) -> tuple[str | None, str | None]:
     length = next((size for size in (4, 2) if name[:size] in COMPOUND_SURNAMES), 1)
     if titled and len(name) <= length:
         return None, name
-    if len(name) <= length:
+    if len(name) <= length or (len(name) == 2 and length == 1 and name[0] not in SURNAMES):
         return name, None
     return name[length:], name[:length]
 
@@ -235,6 +248,100 @@ _SHORT_FORMS = {
 def formal_name(spelt: str | None) -> str | None:
     """The formal name of an English short form (bob -> robert), other names as they are."""
     return _SHORT_FORMS.get(spelt, spelt) if spelt else None
+
+
+def is_pinyin(letters: str) -> bool:
+    """Whether Latin letters can be read as pinyin: ``weiyong`` can, ``kevin`` cannot."""
+    return _SYLLABLE.sub("", letters) == ""
+
+
+def english_beside_pinyin(text: str | None) -> bool:
+    """Whether a full name is an English given name with a Chinese family name (Kevin Wang).
+
+    Such a given name says nothing about the Chinese one.
+    """
+    given, family = split_name(text)
+    if given is None or family is None or CJK.search(given + family):
+        return False
+    return latin(family) in PINYIN_SURNAMES and not is_pinyin(latin(given) or "")
+
+
+_LUNAR = re.compile(
+    r"(\d{4})年?(?:农历|阴历|旧历)(闰)?(正|[一二三四五六七八九十冬腊]+)月"
+    r"(初[一二三四五六七八九十]|[十廿三]?[一二三四五六七八九十]+)日?"
+)
+_LUNAR_MONTHS = {"正": 1, "冬": 11, "腊": 12, "十一": 11, "十二": 12}
+_CHINESE_DIGITS = {sign: number for number, sign in enumerate("一二三四五六七八九十", start=1)}
+
+
+def lunar_text(text: str | None) -> str | None:
+    """``1960年农历九月廿二`` as ``1960-09-22`` of the lunar calendar; None for other texts."""
+    match = _LUNAR.search(unicodedata.normalize("NFKC", text)) if text else None
+    if match is None:
+        return None
+    month = _LUNAR_MONTHS.get(match[3]) or _CHINESE_DIGITS.get(match[3])
+    day = match[4].removeprefix("初")
+    tens = {"十": 10, "廿": 20, "二": 20, "三": 30}
+    if len(day) == 1:
+        number = _CHINESE_DIGITS[day]
+    elif day in {"二十", "三十"}:
+        number = tens[day[0]]
+    else:
+        number = tens.get(day[0], 0) + _CHINESE_DIGITS.get(day[-1], 0)
+    return f"{match[1]}-{month:02d}-{number:02d}" if month else None
+
+
+@lru_cache(maxsize=100_000)
+def from_lunar(text: str | None) -> str | None:
+    """A lunar ``YYYY-MM-DD`` as a solar one; None where there is no such day.
+
+    The year is taken as the one of the identity card, which is solar: the eleventh and twelfth
+    month are then those that end in it.
+    """
+    try:
+        year, month, day = (int(part) for part in (text or "").split("-"))
+        solar = next(
+            date
+            for date in (
+                LunarDate(lunar_year, month, day).to_solar_date() for lunar_year in (year, year - 1)
+            )
+            if date.year == year
+        )
+    except (ValueError, StopIteration):
+        return None
+    return solar.isoformat()
+
+
+_HOUSE = re.compile(r"(\d+)(?:号楼|[幢栋座号]|-)(?:(\d+)(?:单元|-))?(\d{3,4})室?$")
+_ROAD = re.compile(r"([^省市区县\d]*?(?:大道|路|街|巷|道))(?:\d+[号弄])?")
+_REGION = re.compile(r"^(?:[^省]{2,3}省)?(?:[^市]{2,4}市){0,2}(?:[^区县]{1,4}[区县])?")
+
+
+@lru_cache(maxsize=4)  # its parts are asked for one after the other
+def home(text: str | None) -> tuple[str | None, str | None]:
+    """Two keys of a Chinese flat: road, building and room; estate, building and room.
+
+    ``13-1-702`` and ``中山路5号锦绣园13号楼1单元702室`` share the keys that
+    they have the parts for. (None, None) for what does not end in building and room.
+    """
+    if not text or not CJK.search(text):
+        return None, None
+    body = unicodedata.normalize("NFKC", text).translate(_SIMPLIFIED).strip()
+    road = None
+    if body.endswith(")") and "(" in body:
+        body, _, road = body[:-1].rpartition("(")
+    match = _HOUSE.search(body.strip())
+    if match is None:
+        return None, None
+    place = f"{int(match[1])}|{int(match[3])}"
+    head = body[: match.start()].split(" ")
+    head_text = "".join(head[1:]) if len(head) > 1 else head[0]
+    head_text = _REGION.sub("", head_text) or head_text
+    named = _ROAD.match(head_text)
+    if named is not None:
+        road, head_text = named[1], head_text[named.end() :]
+    estate = head_text.strip(" ,，")
+    return (f"{road}|{place}" if road else None, f"{estate}|{place}" if estate else None)
 
 
 _DATE_PARTS = re.compile(r"^(\d{1,4})\D+(\d{1,2})\D+(\d{1,4})(?!\d)")
@@ -378,6 +485,12 @@ _SEXES = {
 def sex(text: str | None) -> str | None:
     """``m``, ``f``, or None."""
     return _SEXES.get(fold(text) or "")
+
+
+def title_sex(text: str | None) -> str | None:
+    """``m`` or ``f`` where a Chinese name ends in such a title (王先生), else None."""
+    title = _CHINESE_TITLES.search(fold(text) or "")
+    return {"先生": "m", "女士": "f", "小姐": "f", "太太": "f"}.get(title[1]) if title else None
 
 
 _STREET_WORDS = {

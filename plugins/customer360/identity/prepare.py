@@ -5,7 +5,6 @@ stop-list of identifiers. What does not: how a value is normalised (``normalise`
 (``model``).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,8 +24,6 @@ MAX_PERSONS = 4
 """A phone or e-mail of more persons (different names or birthdays) than this is a shop's, a
 call centre's or a dummy: a large household shares one among parents and two children."""
 
-Normaliser = Callable[[str], str | None]
-
 
 @dataclass(frozen=True)
 class _Step:
@@ -35,7 +32,7 @@ class _Step:
 
     column: str
     field: str
-    function: Normaliser
+    function: normalise.Normaliser
     skip: str | None = None
     direct: str = "value"
 
@@ -94,11 +91,11 @@ def _steps(con: duckdb.DuckDBPyConnection, mapping: PersonMapping) -> list[_Step
     ]
 
 
-def _latin_of(part: Normaliser, value: str, *, surname: bool = False) -> str | None:
+def _latin_of(part: normalise.Normaliser, value: str, *, surname: bool = False) -> str | None:
     return normalise.latin(part(value), surname=surname)
 
 
-def _root_of(part: Normaliser, value: str) -> str | None:
+def _root_of(part: normalise.Normaliser, value: str) -> str | None:
     return normalise.formal_name(normalise.latin(part(value)))
 
 
@@ -110,10 +107,12 @@ def _latin_part_of_full(index: int, value: str) -> str | None:
     return normalise.latin(normalise.split_name(value)[index], surname=index == 1)
 
 
-def prepare(con: duckdb.DuckDBPyConnection, mapping: PersonMapping) -> list[str]:
-    """Make ``persons`` from ``records_in``; return the columns that hold any value.
+def prepare(
+    con: duckdb.DuckDBPyConnection, mapping: PersonMapping, into: str = "persons_all"
+) -> list[str]:
+    """Make ``into`` from ``records_in``; return the columns that hold any value.
 
-    ``persons`` has ``record_id`` and those columns, in the order of ``record_id``, so that the
+    It has ``record_id`` and those columns, in the order of ``record_id``, so that the
     order of the input rows leaves no trace.
     """
     fields = set(mapping.fields)
@@ -130,14 +129,14 @@ def prepare(con: duckdb.DuckDBPyConnection, mapping: PersonMapping) -> list[str]
     columns = _assemble(found, fields)
     select = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
     con.execute(
-        f"CREATE OR REPLACE TABLE persons_all AS "
+        f"CREATE OR REPLACE TEMP TABLE {into} AS "
         f"SELECT records_in.record_id, {select} FROM records_in {' '.join(joins)} "
         f"ORDER BY records_in.record_id"
     )
     for field in by_field:
         con.execute(f"DROP TABLE normal_{field}")
     counts = con.execute(
-        "SELECT " + ", ".join(f"count({name})" for name in columns) + " FROM persons_all"
+        "SELECT " + ", ".join(f"count({name})" for name in columns) + f" FROM {into}"
     ).fetchall()[0]
     return [name for name, filled in zip(columns, counts, strict=True) if filled]
 

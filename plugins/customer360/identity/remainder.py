@@ -1,0 +1,311 @@
+"""Cores that share no identifier: the probabilistic layer, Splink's, on one row a core.
+
+What belongs here: which cores are compared, scoring them with a frozen model, joining them, and
+doing so for a part. What does not: the model itself (``model``), what a score means (``links``),
+how groups are joined (``cluster``).
+
+The layer's rows are profiles that hold a name (``row``: ``record_id`` is the core's id). Its pairs
+(``scored``) depend on two rows, the model, frozen value frequencies (``tf_<column>``) and frozen
+too common keys (``common_key``) and on nothing else. So when rows change, the pairs of those rows
+are scored anew, and the components that they touch are joined anew; the rest stays.
+"""
+
+import logging
+import math
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from splink import DuckDBAPI, Linker
+
+from customer360.identity import cluster, links
+from customer360.identity.blocking import FEWEST_PAIRS, KEYS, PAIRS_PER_RECORD, parts_of
+from customer360.identity.config import IdentityConfig
+from customer360.identity.model import (
+    NO_BLOCKING,
+    FieldModel,
+    Parameters,
+    field_models,
+    splink_settings,
+    train_on_pairs,
+)
+
+SIZE_BITS = 3.0
+"""Bits that a pair must bring more for each doubling of the smaller core: two persons' many records
+that share no identifier at all are hardly one person, and a wrong merge of them costs more."""
+
+_WEIGHED = f"weight - {SIZE_BITS} * log2(least(one.records, other.records))"
+
+COLUMNS = ("given", "family", "given_latin", "family_latin", "birthday", "sex", "phone", "email",
+           "address", "road_home", "estate_home", "city")  # fmt: skip
+"""Columns of ``row`` beside ``record_id`` and ``records``, the size of the core."""
+
+WHOLE_COMPONENT = 60
+"""Components up to this size are compared wholly before they are joined."""
+
+
+def models() -> list[FieldModel]:
+    """How rows are compared; the same for every company, whatever it fills."""
+    return field_models(list(COLUMNS), one_name=True)
+
+
+def make_rows(con: duckdb.DuckDBPyConnection) -> None:
+    """Make ``row_now`` of the profiles in scope: those with a name, and a phone and an e-mail."""
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE row_now AS
+        WITH reached AS (
+            SELECT core_id, kind, first(value ORDER BY last_at DESC NULLS LAST, value) AS value
+            FROM scope_held JOIN core_now USING (record_id)
+            WHERE kind IN ('phone', 'email') GROUP BY ALL
+        )
+        SELECT profile.core_id AS record_id, given, family, given_latin, family_latin, birthday,
+            sex, phone.value AS phone, email.value AS email, address, road_home, estate_home,
+            coalesce(city, region) AS city, records
+        FROM profile JOIN core_size USING (core_id)
+        LEFT JOIN reached AS phone ON phone.core_id = profile.core_id AND phone.kind = 'phone'
+        LEFT JOIN reached AS email ON email.core_id = profile.core_id AND email.kind = 'email'
+        WHERE given_latin IS NOT NULL
+            AND ({" OR ".join(f"{name} IS NOT NULL" for name in COLUMNS[3:])})
+        ORDER BY profile.core_id
+        """
+    )
+
+
+def _keyed(relation: str) -> str:
+    """SQL: ``record_id``, ``key`` for each blocking key that a row of ``relation`` has."""
+    parts = parts_of(list(COLUMNS))
+    selects = []
+    for number, key in enumerate(key for key in KEYS if set(key) <= set(parts)):
+        known = " AND ".join(f"({parts[part]}) IS NOT NULL" for part in key)
+        values = ", ".join(parts[part] for part in key)
+        selects.append(
+            f"SELECT record_id, hash({number}, {values}) AS key, {number} AS number "
+            f"FROM {relation} WHERE {known}"
+        )
+    return " UNION ALL ".join(selects)
+
+
+def learn_keys(con: duckdb.DuckDBPyConnection) -> None:
+    """Make ``common_key``: values that too many rows of ``row`` share for the key's budget."""
+    rows = con.execute("SELECT count(*) FROM row").fetchall()[0][0]
+    budget = max(FEWEST_PAIRS, int(PAIRS_PER_RECORD * rows))
+    con.execute(
+        f"""
+        CREATE OR REPLACE TABLE common_key AS
+        WITH sizes AS (
+            SELECT number, key, count(*) AS size FROM ({_keyed("row")}) GROUP BY ALL
+            HAVING count(*) > 1
+        ),
+        summed AS (
+            SELECT number, size, sum(sum(size * (size - 1) / 2))
+                OVER (PARTITION BY number ORDER BY size) AS total
+            FROM sizes GROUP BY number, size
+        )
+        SELECT key FROM sizes JOIN summed USING (number, size) WHERE total > {budget}
+        """
+    )
+
+
+def learn_frequencies(con: duckdb.DuckDBPyConnection) -> None:
+    """Make ``tf_<column>``: how common each value is among the rows; frozen with the model."""
+    for column in _frequency_columns(models()):
+        con.execute(
+            f"CREATE OR REPLACE TABLE tf_{column} AS SELECT {column}, "
+            f"count(*) / sum(count(*)) OVER () AS tf_{column} FROM row "
+            f"WHERE {column} IS NOT NULL GROUP BY {column}"
+        )
+
+
+def _frequency_columns(fields: list[FieldModel]) -> list[str]:
+    return sorted({level.tf for model in fields for level in model.levels if level.tf})
+
+
+def learn(con: duckdb.DuckDBPyConnection) -> Parameters:
+    """Learn keys, frequencies and parameters from ``row``; the latter are returned."""
+    logging.getLogger("splink").setLevel(logging.ERROR)
+    learn_keys(con)
+    learn_frequencies(con)
+    make_pairs(con, None)
+    return train_on_pairs(con, models(), "row", "pair_asked")
+
+
+def make_pairs(con: duckdb.DuckDBPyConnection, changed: str | None) -> None:
+    """Make ``pair_asked`` (``record_l`` < ``record_r``): rows that share a key that is not common.
+
+    With ``changed``, a table of ``record_id``, only pairs with one of those.
+    """
+    if changed is None:
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE key_asked AS SELECT record_id, key FROM "
+            f"({_keyed('row')}) ANTI JOIN common_key USING (key)"
+        )
+        other = "key_asked"
+    else:
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE row_changed AS SELECT row.* FROM row "
+            f"SEMI JOIN {changed} USING (record_id)"
+        )
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE key_asked AS SELECT record_id, key FROM "
+            f"({_keyed('row_changed')}) ANTI JOIN common_key USING (key)"
+        )
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE key_met AS SELECT record_id, key FROM "
+            f"({_keyed('row')}) SEMI JOIN key_asked USING (key)"
+        )
+        other = "key_met"
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE pair_asked AS
+        SELECT DISTINCT least(one.record_id, other.record_id) AS record_l,
+            greatest(one.record_id, other.record_id) AS record_r
+        FROM key_asked AS one JOIN {other} AS other USING (key)
+        WHERE one.record_id {"<" if changed is None else "<>"} other.record_id
+        """
+    )
+    con.execute("DROP TABLE IF EXISTS key_met; DROP TABLE key_asked")
+
+
+def score(
+    con: duckdb.DuckDBPyConnection, parameters: Parameters, pairs: str, *, candidates: bool
+) -> None:
+    """Add the pairs of table ``pairs`` that ``scored`` lacks to it, without the hopeless ones."""
+    logging.getLogger("splink").setLevel(logging.ERROR)
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE pair_scoring AS "
+        f"SELECT '0' AS match_key, record_l AS join_key_l, record_r AS join_key_r FROM {pairs} "
+        "ANTI JOIN scored USING (record_l, record_r)"
+    )
+    if not con.execute("SELECT count(*) FROM pair_scoring").fetchall()[0][0]:
+        return
+    fields = models()
+    api = DuckDBAPI(connection=con)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE row_scoring AS SELECT *, 1 AS block_0 FROM row "
+        "WHERE record_id IN (SELECT join_key_l FROM pair_scoring UNION ALL "
+        "SELECT join_key_r FROM pair_scoring)"
+    )
+    linker = Linker(
+        api.register("row_scoring"), splink_settings(fields, parameters, NO_BLOCKING),
+        log_level=None,
+    )  # fmt: skip
+    for column in _frequency_columns(fields):
+        linker.table_management.register_term_frequency_lookup(api.register(f"tf_{column}"), column)
+    linker.table_management.register_blocked_pairs_for_predict(api.register("pair_scoring"))
+    lowest = links.LOWEST_WEIGHT if candidates else None
+    predicted = linker.inference.predict(threshold_match_weight=lowest, warning_mode="never")
+    links.store(con, fields, parameters, predicted.physical_name, more={
+        "is_candidate": "true" if candidates else "false"})  # fmt: skip
+    predicted.drop_table_from_database_and_remove_from_cache()
+    con.execute("DROP TABLE pair_scoring; DROP TABLE row_scoring")
+
+
+def empty_scores(con: duckdb.DuckDBPyConnection) -> None:
+    """Make ``scored`` without rows."""
+    con.execute(f"CREATE OR REPLACE TABLE scored ({links.columns_of_scored(models())}, "
+                "is_candidate BOOLEAN)")  # fmt: skip
+
+
+def join_rows(
+    con: duckdb.DuckDBPyConnection,
+    parameters: Parameters,
+    config: IdentityConfig,
+    touched: str | None,
+) -> None:
+    """Make ``row_group_now`` (``record_id``, ``first_id``): rows that are one customer, of >= 2.
+
+    With ``touched``, a table of ``record_id``, only the components that hold one of those are
+    joined; ``component`` says which rows these have.
+    """
+    threshold_bits = math.log2(config.threshold / (1 - config.threshold))
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE row_number AS SELECT record_id, records, "
+        "row_number() OVER (ORDER BY record_id) - 1 AS n FROM row"
+    )
+    rows = con.execute("SELECT count(*) FROM row_number").fetchall()[0][0]
+    found = _pairs(con, f"is_candidate AND {_WEIGHED} > {threshold_bits}")
+    labels = cluster.components(rows, found["l"], found["r"])
+    sizes = np.bincount(labels, minlength=1)
+    asked = sizes[labels] > 1
+    if touched is not None:
+        hit = con.execute(f"SELECT n FROM row_number SEMI JOIN {touched} USING (record_id)")
+        components = np.zeros(len(sizes), bool)
+        components[labels[hit.fetchnumpy()["n"]]] = True
+        asked &= components[labels]
+    numbers = np.flatnonzero(asked)
+    con.register("component_found", pa.table(
+        {"n": numbers, "component": labels[numbers], "size": sizes[labels[numbers]]}))  # fmt: skip
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE component AS SELECT record_id, records, n, component, size "
+        "FROM component_found JOIN row_number USING (n)"
+    )
+    con.unregister("component_found")
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE component_pair AS
+        SELECT one.record_id AS record_l, other.record_id AS record_r
+        FROM component AS one JOIN component AS other USING (component)
+        WHERE one.record_id < other.record_id AND one.size BETWEEN 3 AND {WHOLE_COMPONENT}
+        """
+    )
+    score(con, parameters, "component_pair", candidates=False)
+    inside = con.execute(
+        f"""
+        SELECT one.component, one.n AS l, other.n AS r, {_WEIGHED} - {threshold_bits} AS weight,
+            contradicted OR decided.kind IS NOT NULL AS contradicted,
+            coalesce(decided.kind = 'cannot_link', false) AS apart
+        FROM scored
+        JOIN component AS one ON one.record_id = record_l
+        JOIN component AS other ON other.record_id = record_r
+        LEFT JOIN core_decision AS decided USING (record_l, record_r)
+        WHERE one.component = other.component AND (is_candidate OR one.size <= {WHOLE_COMPONENT})
+        ORDER BY ALL
+        """
+    ).fetchnumpy()
+    says = cluster.say(
+        np.asarray(inside["weight"], np.float64), np.asarray(inside["contradicted"], bool)
+    )
+    says[np.asarray(inside["apart"], bool)] = -1e9
+    groups = dict(zip(numbers.tolist(), numbers.tolist(), strict=True))
+    behind = dict(
+        con.execute(
+            "SELECT n, count(*) FROM component JOIN core ON core_id = component.record_id "
+            "GROUP BY n HAVING count(*) > 1"
+        ).fetchall()
+    )
+    bounds = np.flatnonzero(np.diff(inside["component"])) + 1
+    for left, right, values in zip(
+        np.split(inside["l"], bounds), np.split(inside["r"], bounds), np.split(says, bounds),
+        strict=True,
+    ):  # fmt: skip
+        if len(left):
+            groups.update(
+                cluster.join(left, right, values, max_records=config.max_records, sizes=behind)
+            )
+    con.register("group_found", pa.table(
+        {"n": np.array(list(groups), np.int64), "first": np.array(list(groups.values()), np.int64)}
+    ))  # fmt: skip
+    con.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE row_group_now AS
+        SELECT own.record_id, first_row.record_id AS first_id
+        FROM group_found JOIN row_number AS own ON own.n = group_found.n
+        JOIN row_number AS first_row ON first_row.n = first
+        WHERE own.n <> first OR first IN (SELECT first FROM group_found GROUP BY 1
+            HAVING count(*) > 1)
+        """
+    )
+    con.unregister("group_found")
+
+
+def _pairs(con: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:
+    return con.execute(
+        f"""
+        SELECT one.n AS l, other.n AS r FROM scored
+        JOIN row_number AS one ON one.record_id = record_l
+        JOIN row_number AS other ON other.record_id = record_r
+        WHERE {where} ORDER BY ALL
+        """
+    ).fetchnumpy()
