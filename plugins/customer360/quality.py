@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
 from customer360.exceptions import GateError
-from customer360.gate_report import Check, write_page
+from customer360.gate_report import Check, Section, write_page
 from customer360.settings import Settings
 from customer360.warehouse import literal
 from expectations.suites import WARN, Suite
@@ -31,11 +31,13 @@ def run_gate(
     database: Path,
     run_id: str,
     attach: dict[str, Path] | None = None,
+    section: Section | None = None,
 ) -> dict[str, Any]:
     """Validate ``database``; leave ``reports/<run_id>/<layer>.html`` and, beside it, data docs.
 
     Args:
         attach: name -> DuckDB file that expectations may compare with, opened read-only.
+        section: stands on the page below the checks.
 
     Returns:
         checks passed, warned and failed (counts), and the warnings in words.
@@ -125,7 +127,7 @@ def run_gate(
         for check in result.results
     ]
     page = report.with_suffix(".html")
-    write_page(page, layer, run_id, checks)
+    write_page(page, layer, run_id, checks, section)
     return _judge(layer, page, checks)
 
 
