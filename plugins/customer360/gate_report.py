@@ -8,6 +8,8 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
+from customer360.notify import Finding
+
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
@@ -27,15 +29,26 @@ class Check:
     Attributes:
         status: ``passed``, ``warned`` or ``failed``.
         found: rows and keys in words; no values of personal columns.
+        count: the rows alone.
+        kind: rule, volume or freshness.
+        source: the source system that it is about, if it is about one.
     """
 
     table: str
     rule: str
     status: str
     found: str
+    count: str = ""
+    kind: str = "rule"
+    source: str | None = None
 
     def __str__(self) -> str:
         return f"{self.table}: {self.rule}: {self.found}"
+
+    def finding(self) -> Finding:
+        """The check for a person who is not at the report: counts, no keys."""
+        table = self.table.removeprefix("audit.").replace("__", ".")
+        return Finding(self.kind, self.source, f"{table}: {self.rule}: {self.count}")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from customer360.declarations import check_day
 from customer360.exceptions import Customer360Error, GateError
 from customer360.gate_report import Section
 from customer360.lock import writer_lock
+from customer360.notify import Finding
 from customer360.settings import Settings
 from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
 
@@ -78,24 +80,29 @@ def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any
     ingested = [dt.date.fromisoformat(run.removeprefix(INGEST)) for run in delivered]
     days += [day for day in ingested if day < as_of]
     name = f"source {source} could not be read for {as_of}"
+    told = Finding("stale", source, name)
     if policy.verdict(source) == "stop":
         raise GateError(
             f"{name}, and policies.yml (stale) stops the build. Mend the source and run the day "
-            "again."
+            "again.",
+            [told],
         )
     if not days:
-        raise GateError(f"{name}, and it has never delivered. Mend it and run the day again.")
+        raise GateError(
+            f"{name}, and it has never delivered. Mend it and run the day again.", [told]
+        )
     age = (as_of - max(days)).days
     if age > policy.at_most_days:
         raise GateError(
             f"{name}, and its last delivery is {age} days old; policies.yml (stale.at_most_days) "
-            f"accepts {policy.at_most_days}. Mend the source and run the day again."
+            f"accepts {policy.at_most_days}. Mend the source and run the day again.",
+            [told],
         )
     warning = f"{name}: built with what it delivered {age} days ago"
     with state.record_step(_engine(settings), _ingest_id(as_of), f"stale_{source}") as result:
         result |= {"stale_days": age, "warnings": [warning]}
     log.warning(warning)
-    return {"stale_days": age}
+    return {"stale_days": age, "findings": [asdict(Finding("stale", source, warning))]}
 
 
 def take_up(settings: Settings, as_of: dt.date, runs: list[str]) -> None:
@@ -448,11 +455,13 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     snapshot = settings.snapshots_dir / str(run["snapshot"])
     with _step(settings, run_id, "activate", writes=False) as result:
         refusal = None
+        told: list[dict[str, Any]] = []
         try:
             trust.require(settings, config, as_of, snapshot, "sending", "alerts are held back")
         except GateError as error:
             refusal = str(error)
             log.warning(refusal)
+            told = [asdict(finding) for finding in error.findings]
         for done in exports.export_all(
             settings, engine, snapshot, as_of, run_id, policy, sending_refused=refusal
         ):
@@ -466,7 +475,7 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                 "path": str(done.path) if done.path else None,
             }
     state.end_run(engine, run_id, "published")
-    return result
+    return {**result, "findings": told} if told else result
 
 
 def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001, every step's signature

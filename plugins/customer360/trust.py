@@ -15,8 +15,9 @@ import duckdb
 from customer360.collection_quality import VIEW
 from customer360.config import SCALES, Config
 from customer360.exceptions import GateError
+from customer360.notify import Finding
 from customer360.settings import Settings
-from customer360.warehouse import connect, literal
+from customer360.warehouse import connect
 
 MART = "main.collection_quality"
 
@@ -111,26 +112,33 @@ def require(
         return
     with connect(settings, marts, read_only=True) as connection:
         is_there = connection.execute(
-            f"select 1 from duckdb_tables() where schema_name || '.' || table_name = {literal(MART)}"
+            "select 1 from duckdb_tables() where schema_name || '.' || table_name = ?", [MART]
         ).fetchall()
         found = measures(connection, config, as_of, MART) if is_there else []
     known = {measure.field: measure for measure in found}
-    problems = []
+    findings = []
     for field in needed:
+        source = field.partition(".")[0]
         if field not in known:
-            problems.append(f"{field} was never measured; ingest its source and run the day again")
+            text = f"{field} was never measured; ingest its source and run the day again"
+            findings.append(Finding("trust", source, text))
             continue
         measure = known[field]
-        problems += [
-            f"{field}: {scale} {percent(share)} of {measure.rows:,} rows on {measure.day}, needs "
-            f"{percent(limit)}; {MENDS[scale]}"
+        findings += [
+            Finding(
+                "trust",
+                source,
+                f"{field}: {scale} {percent(share)} of {measure.rows:,} rows on {measure.day}, "
+                f"needs {percent(limit)}; {MENDS[scale]}",
+            )
             for scale, share, limit in measure.weaknesses
         ]
-    if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
+    if findings:
+        lines = "\n".join(f"  - {finding.text}" for finding in findings)
         raise GateError(
             f"{what}: fields that {use} needs cannot be trusted.\n{lines}\nOr change trust in "
-            "policies.yml; then run the day again."
+            "policies.yml; then run the day again.",
+            findings,
         )
 
 
