@@ -42,15 +42,17 @@ def suites(tables: list[RawTable], run_id: str) -> list[Suite]:
                     "select 'newest row' as what from (select max(_version_at) as newest "
                     f"from {{batch}}) where newest <= timestamp '{moment}'",
                     severity=WARN if severity == "warn" else STOP,
+                    kind="freshness",
                 )
             )
         if rules:
-            found.append(Suite(table.source, table.name, rules))
+            found.append(Suite(table.source, table.name, rules, table.source))
         found.append(
             Suite(
                 "audit",
                 f"{table.source}__{table.name}",
                 [at_least(table.min_rows, f"At least {table.min_rows} rows: no sudden fall")],
+                table.source,
             )
         )
     shares = {table.max_quarantined_share for table in tables}

@@ -17,11 +17,13 @@ class Suite:
     Attributes:
         schema, table: where it is, in the database that the gate opens.
         expectations: at least one; a suite without any does not pass.
+        source: the source system that the table is about, if it is about one.
     """
 
     schema: str
     table: str
     expectations: Sequence[gxe.Expectation] = field(default_factory=list)
+    source: str | None = None
 
 
 def no_rows(
@@ -35,18 +37,24 @@ def no_rows(
 
 
 def no_result(
-    description: str, query: str, *, severity: FailureSeverity = STOP
+    description: str, query: str, *, severity: FailureSeverity = STOP, kind: str = "rule"
 ) -> gxe.UnexpectedRowsExpectation:
-    """``query`` (``{batch}`` is the table) returns nothing; what it returns stands in reports."""
+    """``query`` (``{batch}`` is the table) returns nothing; what it returns stands in reports.
+
+    ``kind`` says what a person is told that it is: rule, volume or freshness.
+    """
     return gxe.UnexpectedRowsExpectation(
-        unexpected_rows_query=query, description=description, severity=severity
+        unexpected_rows_query=query,
+        description=description,
+        severity=severity,
+        meta={"kind": kind},
     )
 
 
 def at_least(rows: int, description: str) -> gxe.ExpectTableRowCountToBeBetween:
     """The table has so many rows."""
     return gxe.ExpectTableRowCountToBeBetween(
-        min_value=rows, description=description, severity=STOP
+        min_value=rows, description=description, severity=STOP, meta={"kind": "volume"}
     )
 
 

@@ -5,6 +5,7 @@ and the environment (``customer360.settings``), or talking to any source.
 """
 
 import datetime as dt
+import difflib
 import functools
 import re
 from pathlib import Path
@@ -41,6 +42,9 @@ PersonalClass = Literal[
     "free_text",
     "sensitive",
 ]
+LegalBasis = Literal["contract", "consent", "legal_duty", "none"]
+SCALES = ("complete", "accurate", "timely", "compliant")
+"""The four scales of collection quality, each a share from 0 to 1."""
 
 
 def _identifier(value: str) -> str:
@@ -484,10 +488,86 @@ class Stale(Strict):
         return self.sources.get(source, self.default)
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Limits(Strict):
+    """The least share of each scale; below it a field is weak. None: what holds in general."""
+
+    complete: Share | None = None
+    accurate: Share | None = None
+    timely: Share | None = None
+    compliant: Share | None = None
+
+
+class Uses(Strict):
+    """Fields (source.table.field) that a later use cannot do without."""
+
+    scoring: tuple[str, ...] = ()
+    sending: tuple[str, ...] = ()
+
+
+class Trust(Strict):
+    """When a field is too weak, and what then waits.
+
+    Attributes:
+        limits: for every field. Completeness has no limit by itself, since a field that may be
+            absent is not weak for it.
+        overrides: for a source, a table (``till.transactions``) or a field
+            (``till.transactions.quantity``); the narrower wins, scale by scale.
+        uses: scoring and training stop when one of their fields is weak; alerts are not exported
+            when one of sending's is.
+    """
+
+    limits: Limits = Limits()
+    overrides: dict[str, Limits] = {}
+    uses: Uses = Uses()
+
+    def limits_of(self, field: str) -> dict[str, float]:
+        """Scale -> least share, for ``source.table.field``."""
+        found = {"complete": 0.0, "accurate": 0.99, "timely": 0.9, "compliant": 1.0}
+        parts = field.split(".")
+        names = [".".join(parts[:count]) for count in (1, 2, 3)]
+        for limits in (self.limits, *(self.overrides.get(name) for name in names)):
+            if limits is not None:
+                found |= limits.model_dump(exclude_none=True)
+        return found
+
+
+class Question(Strict):
+    """What to ask a customer for: a column of ``customers``, and why it is worth asking."""
+
+    field: Name
+    because: str
+
+
+class Notify(Strict):
+    """Who is told of failed gates, stale sources and failed tasks.
+
+    Attributes:
+        webhook_connection: an Airflow Connection (http) that takes one small JSON a finding.
+        timeout_seconds: a receiver that takes longer is passed over.
+    """
+
+    webhook_connection: Name | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5
+
+
 class Policies(Strict):
-    """Gates, drift, stale sources, retention and delivery of a company."""
+    """Gates, trust, drift, stale sources, retention and delivery of a company.
+
+    Attributes:
+        legal_basis: personal class -> why such data may be held; ``consent`` needs one.
+        consent_recorded_in: personal class -> source.table.field that records the consent.
+        ask: what is worth asking a customer next, in this order.
+    """
 
     gates: Gates = Gates()
+    trust: Trust = Trust()
+    legal_basis: dict[PersonalClass, LegalBasis] = {}
+    consent_recorded_in: dict[PersonalClass, str] = {}
+    ask: tuple[Question, ...] = ()
+    notify: Notify = Notify()
     stale: Stale = Stale()
     drift: Drift = Drift()
     snapshots: Snapshots = Snapshots()
@@ -564,12 +644,42 @@ def load_config(settings: Settings) -> Config:
     Raises:
         ConfigError: names file, place and mend.
     """
-    return Config(
+    config = Config(
         company=settings.company,
         sources=load_sources(settings),
         audiences=_read(settings, "audiences", Audiences),
         policies=_read(settings, "policies", Policies),
     )
+    _check_fields(config)
+    return config
+
+
+def _check_fields(config: Config) -> None:
+    """See that policies name sources, tables and fields that are declared."""
+    fields = {
+        f"{source_name}.{table_name}.{column}"
+        for source_name, source in config.sources.sources.items()
+        for table_name, table in source.tables.items()
+        for column in table.columns
+    }
+    anything = fields | {field.rsplit(".", count)[0] for field in fields for count in (1, 2)}
+    trust = config.policies.trust
+    named = [
+        *(("trust.overrides", name, anything) for name in trust.overrides),
+        *(("trust.uses.scoring", name, fields) for name in trust.uses.scoring),
+        *(("trust.uses.sending", name, fields) for name in trust.uses.sending),
+        *(
+            (f"consent_recorded_in.{personal}", name, fields)
+            for personal, name in config.policies.consent_recorded_in.items()
+        ),
+    ]
+    for place, name, known in named:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(
+                f"policies.yml: {config.company}.{place}: sources.yml declares no '{name}'{meant}"
+            )
 
 
 def load_sources(settings: Settings) -> CompanySources:

@@ -4,6 +4,12 @@ Messages say what is wrong, where, and how to mend it. They never quote a person
 name columns, keys of configuration, files and counts, not values of personal columns.
 """
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from customer360.notify import Finding
+
 
 class Customer360Error(Exception):
     """Base of all errors a user can mend; the command line prints its text and exits with 1."""
@@ -26,7 +32,15 @@ class SchemaDriftError(SourceError):
 
 
 class GateError(Customer360Error):
-    """A quality gate failed; nothing is published."""
+    """A quality gate failed; nothing is published.
+
+    Attributes:
+        findings: what a person is told of it, a line each.
+    """
+
+    def __init__(self, message: str, findings: "Iterable[Finding]" = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
 
 
 class BusyError(Customer360Error):

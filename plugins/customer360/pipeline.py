@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import duckdb
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from customer360 import landing, state
-from customer360.config import Config, Table, load_config
+from customer360 import landing, state, trust
+from customer360.config import SCALES, Config, Table, load_config
 from customer360.declarations import check_day
 from customer360.exceptions import Customer360Error, GateError
+from customer360.gate_report import Section
 from customer360.lock import writer_lock
+from customer360.notify import Finding
 from customer360.settings import Settings
 from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
 
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 MARTS_FILE = "customer360.duckdb"
 INGEST = "ingest_"
 TAKEN_UP = "taken_up"
+SHOWN_WEAK = 5
 
 
 def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
@@ -74,24 +78,29 @@ def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any
     # A reading that found nothing new lands no batch, yet it was a delivery.
     days += [day for name, day in _extractions(settings) if name == source and day < as_of]
     name = f"source {source} could not be read for {as_of}"
+    told = Finding("stale", source, name)
     if policy.verdict(source) == "stop":
         raise GateError(
             f"{name}, and policies.yml (stale) stops the build. Mend the source and run the day "
-            "again."
+            "again.",
+            [told],
         )
     if not days:
-        raise GateError(f"{name}, and it has never delivered. Mend it and run the day again.")
+        raise GateError(
+            f"{name}, and it has never delivered. Mend it and run the day again.", [told]
+        )
     age = (as_of - max(days)).days
     if age > policy.at_most_days:
         raise GateError(
             f"{name}, and its last delivery is {age} days old; policies.yml (stale.at_most_days) "
-            f"accepts {policy.at_most_days}. Mend the source and run the day again."
+            f"accepts {policy.at_most_days}. Mend the source and run the day again.",
+            [told],
         )
     warning = f"{name}: built with what it delivered {age} days ago"
     with state.record_step(_engine(settings), _ingest_id(as_of), f"stale_{source}") as result:
         result |= {"stale_days": age, "warnings": [warning]}
     log.warning(warning)
-    return {"stale_days": age}
+    return {"stale_days": age, "findings": [asdict(Finding("stale", source, warning))]}
 
 
 def take_up(settings: Settings, as_of: dt.date, runs: list[str]) -> None:
@@ -241,9 +250,56 @@ def _audit_raw(
                         newest_after=newest_after,
                     )
                 )
-    checks = run_gate(settings, "raw", expected.suites(tables, run_id), settings.raw_path, run_id)
+    with connect(settings, settings.raw_path, read_only=True) as connection:
+        measured = trust.measures(connection, config, as_of)
+    checks = run_gate(
+        settings,
+        "raw",
+        expected.suites(tables, run_id),
+        settings.raw_path,
+        run_id,
+        section=_quality_section(config, measured),
+    )
     raw.approve(settings)
-    return {**checks, "rows": counts}
+    return {**checks, "rows": counts, "weak_fields": _weak_fields(measured)}
+
+
+def _weak_fields(measured: list[trust.Measure]) -> list[dict[str, Any]]:
+    """Each scale of each field that is below its limit, the worst field first."""
+    return [
+        {
+            "field": measure.field,
+            "day": measure.day.isoformat(),
+            "scale": scale,
+            "share": share,
+            "limit": limit,
+        }
+        for measure in sorted(measured, key=lambda measure: measure.badness, reverse=True)
+        for scale, share, limit in measure.weaknesses
+    ]
+
+
+def _quality_section(config: Config, measured: list[trust.Measure]) -> Section:
+    """The four scales a source, for the raw gate's page."""
+    rows = []
+    for source in config.sources.sources:
+        fields = [measure for measure in measured if measure.source == source]
+        means = []
+        for scale in SCALES:
+            shares = [share for each in fields if (share := each.shares[scale]) is not None]
+            means.append(trust.percent(sum(shares) / len(shares)) if shares else "-")
+        weak = [each for each in fields if each.weaknesses]
+        lowest = trust.worst(weak)
+        rows.append(
+            (source, *means, f"{len(weak)} of {len(fields)}", lowest.field if lowest else "")
+        )
+    return Section(
+        "Collection quality",
+        "Mean over the fields of what each table delivered last; weak is below a limit of trust in "
+        "policies.yml.",
+        ("Source", *(scale.capitalize() for scale in SCALES), "Weak fields", "Worst of them"),
+        tuple(rows),
+    )
 
 
 def _speakable_key(table: Table) -> tuple[str, ...]:
@@ -322,10 +378,17 @@ def _churn_step(
     name: str,
     work: Callable[[Settings, Engine, Path, dt.date, int], dict[str, Any]],
 ) -> dict[str, Any]:
-    horizon_days = load_config(settings).audiences.churn.horizon_days
-    with _step(settings, run_id, name) as result:
-        work_file = _work_file(settings, run_id)
-        result |= work(settings, _engine(settings), work_file, as_of, horizon_days)
+    config = load_config(settings)
+    engine = _engine(settings)
+    horizon_days = config.audiences.churn.horizon_days
+    try:
+        with _step(settings, run_id, name) as result:
+            work_file = _work_file(settings, run_id)
+            trust.require(settings, config, as_of, work_file, "scoring", "nothing is scored")
+            result |= work(settings, engine, work_file, as_of, horizon_days)
+    except GateError:
+        state.end_run(engine, run_id, "failed")
+        raise
     return result
 
 
@@ -397,16 +460,28 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Write segments and alerts out of the snapshot that ``run_id`` published."""
     from customer360.activation import exports
 
-    policy = load_config(settings).policies.exports
+    config = load_config(settings)
+    policy = config.policies.exports
     engine = _engine(settings)
     run = state.get_run(engine, run_id)
     if run is None or not run["snapshot"]:
         raise Customer360Error(f"run {run_id} has published nothing that could be exported")
     snapshot = settings.snapshots_dir / str(run["snapshot"])
     with _step(settings, run_id, "activate", writes=False) as result:
-        for done in exports.export_all(settings, engine, snapshot, as_of, run_id, policy):
+        refusal = None
+        told: list[dict[str, Any]] = []
+        try:
+            trust.require(settings, config, as_of, snapshot, "sending", "alerts are held back")
+        except GateError as error:
+            refusal = str(error)
+            log.warning(refusal)
+            told = [asdict(finding) for finding in error.findings]
+        for done in exports.export_all(
+            settings, engine, snapshot, as_of, run_id, policy, sending_refused=refusal
+        ):
             result[done.name] = {
                 "status": done.status,
+                "message": done.message,
                 "rows": done.rows,
                 "added": done.added,
                 "changed": done.changed,
@@ -414,7 +489,7 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                 "path": str(done.path) if done.path else None,
             }
     state.end_run(engine, run_id, "published")
-    return result
+    return {**result, "findings": told} if told else result
 
 
 def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001, every step's signature
@@ -424,6 +499,7 @@ def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  #
 
     config = load_config(settings)
     snapshot = publishing.snapshot_path(settings)
+    trust.require(settings, config, as_of, snapshot, "scoring", "no challenger is trained")
     return churn.train_challenger(
         settings, _engine(settings), snapshot, as_of, config.audiences.churn.horizon_days
     )
@@ -470,6 +546,7 @@ def status(settings: Settings) -> dict[str, Any]:
             kind: sum(audit.get(kind, 0) for audit in audits)
             for kind in ("passed", "warned", "failed")
         },
+        "weak_fields": results.get("audit_raw", {}).get("weak_fields", []),
         "warnings": [text for step in results.values() for text in step.get("warnings", [])],
         "segments": [
             {"name": name, "size": size} for name, size in published.get("segments", {}).items()
@@ -528,6 +605,7 @@ def format_summary(status: dict[str, Any]) -> str:
         f"checks     {checks['passed']} passed, {checks['warned']} warned, "
         f"{checks['failed']} failed",
         *[f"           warning: {text}" for text in status["warnings"]],
+        *_weak_lines(status["weak_fields"]),
         f"alerts     {status['alerts'] or 0:,} churn alerts",
         "",
         *[f"segment    {part['name']:<24}{part['size']:>8,}" for part in status["segments"]],
@@ -540,11 +618,25 @@ def format_summary(status: dict[str, Any]) -> str:
         changes = f"+{done['added']:,} ~{done['changed']:,} -{done['removed']:,}"
         lines.append(
             f"export     {name:<20}{done['rows']:>8,} rows, {changes}  {done['path'] or ''}"
+            if done["path"]
+            else f"export     {name:<20}held back: {done['message']}"
         )
     seconds = status["seconds"]
     lines += ["", "seconds    " + ", ".join(f"{name} {spent:g}" for name, spent in seconds.items())]
     lines.append(f"           {sum(seconds.values()):.1f} in all steps")
     return "\n".join(lines)
+
+
+def _weak_lines(weak: list[dict[str, Any]]) -> list[str]:
+    """Weak fields, the worst first; ``--json`` has them all."""
+    lines = [
+        f"weak       {each['field']}: {each['scale']} {trust.percent(each['share'])} on "
+        f"{each['day']}, limit {trust.percent(each['limit'])}"
+        for each in weak[:SHOWN_WEAK]
+    ]
+    if len(weak) > SHOWN_WEAK:
+        lines.append(f"           and {len(weak) - SHOWN_WEAK} more")
+    return lines
 
 
 def _taken_up_line(taken_up: dict[str, Any]) -> str:

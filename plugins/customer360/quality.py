@@ -8,6 +8,7 @@ import datetime as dt
 import logging
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
 from customer360.exceptions import GateError
-from customer360.gate_report import Check, write_page
+from customer360.gate_report import Check, Section, write_page
 from customer360.settings import Settings
 from customer360.warehouse import literal
 from expectations.suites import WARN, Suite
 
 SHOWN_KEYS = 5
+TOLD = ("volume", "freshness")
+"""Kinds of which a person is told when they only warn: a source may have gone quiet."""
 
 
 def run_gate(
@@ -31,11 +34,13 @@ def run_gate(
     database: Path,
     run_id: str,
     attach: dict[str, Path] | None = None,
+    section: Section | None = None,
 ) -> dict[str, Any]:
     """Validate ``database``; leave ``reports/<run_id>/<layer>.html`` and, beside it, data docs.
 
     Args:
         attach: name -> DuckDB file that expectations may compare with, opened read-only.
+        section: stands on the page below the checks.
 
     Returns:
         checks passed, warned and failed (counts), and the warnings in words.
@@ -56,6 +61,7 @@ def run_gate(
     empty = [f"{suite.schema}.{suite.table}" for suite in suites if not suite.expectations]
     if empty or not suites:
         raise GateError(f"{layer}: nothing is expected of {', '.join(empty) or 'any table'}")
+    sources = {f"{suite.schema}.{suite.table}": suite.source for suite in suites}
     expected: dict[tuple[str, str], list[Any]] = {}
     for suite in suites:
         expected.setdefault((suite.schema, suite.table), []).extend(suite.expectations)
@@ -120,12 +126,12 @@ def run_gate(
         )
         context.build_data_docs(site_names=["report"])
     checks = [
-        _check(str(result.asset_name), check)
+        _check(str(result.asset_name), check, sources.get(str(result.asset_name)))
         for result in outcome.run_results.values()
         for check in result.results
     ]
     page = report.with_suffix(".html")
-    write_page(page, layer, run_id, checks)
+    write_page(page, layer, run_id, checks, section)
     return _judge(layer, page, checks)
 
 
@@ -138,18 +144,24 @@ def _judge(layer: str, page: Path, checks: list[Check]) -> dict[str, Any]:
         lines = "\n".join(f"  - {text}" for text in found["failed"])
         raise GateError(
             f"gate '{layer}': {len(found['failed'])} of {len(checks)} checks failed; nothing "
-            f"is published.\n{lines}\nReport: {page}"
+            f"is published.\n{lines}\nReport: {page}",
+            [check.finding() for check in checks if check.status == "failed"],
         )
     if not checks:
         raise GateError(f"gate '{layer}': no check ran")
     return {
         **{status: len(texts) for status, texts in found.items()},
         "warnings": found["warned"],
+        "findings": [
+            asdict(check.finding())
+            for check in checks
+            if check.status == "warned" and check.kind in TOLD
+        ],
         "report": str(page),
     }
 
 
-def _check(table: str, check: Any) -> Check:
+def _check(table: str, check: Any, source: str | None) -> Check:
     """Rule, rows and keys, in words."""
     config = check.expectation_config
     rule = config.description or config.type
@@ -157,16 +169,17 @@ def _check(table: str, check: Any) -> Check:
     observed = check.result.get("observed_value")
     rows = (check.result.get("details") or {}).get("unexpected_rows")
     if observed is None:
-        found = "the check itself could not run"
+        found = count = "the check itself could not run"
     elif rows is None:
-        found = f"{observed:,} rows in all"
+        found = count = f"{observed:,} rows in all"
     elif not rows:
-        found = "0 rows"
+        found = count = "0 rows"
     else:
         keys = ["/".join(str(value) for value in row.values()) for row in rows[:SHOWN_KEYS]]
         more = " ..." if len(rows) > SHOWN_KEYS else ""
-        found = f"{observed:,} rows, keys {', '.join(keys)}{more}"
-    return Check(table, rule, status, found)
+        count = f"{observed:,} rows"
+        found = f"{count}, keys {', '.join(keys)}{more}"
+    return Check(table, rule, status, found, count, (config.meta or {}).get("kind", "rule"), source)
 
 
 class _Listeners:

@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from customer360 import landing
+from customer360 import collection_quality, landing
 from customer360.config import Config, Table
 from customer360.contracts import Rule, rules, sql_type, typed_select
 from customer360.exceptions import Customer360Error, DamagedFileError
@@ -103,6 +103,7 @@ def load(
     totals = {}
     with connect(settings, settings.raw_path) as connection:
         connection.execute(META)
+        collection_quality.prepare(connection, config)
         # A run that was killed before its gate leaves rows that nobody has judged.
         with transaction(connection):
             _take_back(connection)
@@ -114,6 +115,9 @@ def load(
                     connection, settings, config, source_name, table_name, table, run_id
                 )
                 loader.load(batches)
+                collection_quality.measure_timeliness(
+                    connection, config.sources, source_name, table_name, table
+                )
                 delivered += [batch for batch in batches if batch.day <= as_of][-1:]
             totals[source_name] = _totals(connection, delivered)
         connection.execute("checkpoint")
@@ -168,6 +172,7 @@ def _take_back(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, st
     ).fetchall()
     for source, table, batch in taken:
         connection.execute(f"delete from {quote(source)}.{quote(table)} where _batch = ?", [batch])
+        collection_quality.forget_batch(connection, source, table, batch)
     return taken
 
 
@@ -273,6 +278,7 @@ class _Loader:
                     f"delete from meta.{meta} where source = ? and table_name = ?",
                     [self.source, self.name],
                 )
+            collection_quality.forget_table(self.connection, self.source, self.name)
             self.connection.execute(
                 "insert into meta.tables values (?, ?, ?)", [self.source, self.name, self.contract]
             )
@@ -302,6 +308,9 @@ class _Loader:
                 f"{self.source}.{self.name} {batch.as_of}: cannot be typed: {first_line(error)}"
             ) from None
         quarantined = self._quarantine(batch, landed_rows, files)
+        collection_quality.count_values(
+            self.connection, (self.source, self.name, _id(batch)), self.table, self.rules
+        )
         accepted = self._count("select count(*) from typed where _is_ok")
         if self.table.cursor:
             loaded = self._insert_versions(batch)

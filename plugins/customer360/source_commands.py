@@ -17,6 +17,7 @@ from customer360.config import (
     DATABASE_FORMATS,
     FILE_FORMATS,
     IDENTIFIER,
+    SCALES,
     Config,
     Table,
     load_config,
@@ -43,7 +44,8 @@ def source() -> None:
 @source.command("list")
 @JSON_OPTION
 def list_(as_json: bool) -> None:
-    """Each source: how fresh, read by which cursor, rows of its last batch, rows in quarantine.
+    """Each source: how fresh, by which cursor, rows of its last batch and in quarantine, and the
+    field that came in worst (complete, accurate, timely, compliant; trust in policies.yml).
 
     A table is stale where the last day is missing, or its newest row is older than
     freshness.warn_after_days of sources.yml allows.
@@ -67,18 +69,31 @@ def list_(as_json: bool) -> None:
                     f"{str(row['newest'] or '-')[:16]:<16}  quarantined {row['quarantined'] or 0:,}"
                 )
             click.echo(f"  {table:<24} {row['status']:<6} {cursor:<22} {read}")
+        if described["worst_field"]:
+            click.echo(f"  worst field: {_worst_in_words(described['worst_field'])}")
+
+
+def _worst_in_words(worst: dict[str, Any]) -> str:
+    from customer360.trust import percent
+
+    shares = ", ".join(
+        f"{scale} {percent(worst[scale])}" for scale in SCALES if worst[scale] is not None
+    )
+    return f"{worst['field']}: {shares} on {worst['as_of']}" + (
+        " (weak)" if worst["is_weak"] else ""
+    )
 
 
 def describe_sources(settings: Settings, config: Config) -> dict[str, Any]:
     """What ``source list`` tells, as one object."""
-    from customer360 import landing, pipeline
+    from customer360 import landing, pipeline, trust
 
     last: dict[tuple[str, str], landing.Batch] = {}
     for batch in landing.batches(settings):
         last[batch.source, batch.table] = batch
     extracted = {name: str(day) for name, day in pipeline.last_extracted(settings).items()}
     as_of = max([*extracted.values(), *(batch.as_of for batch in last.values())], default=None)
-    newest, quarantined = _look_into_raw(settings, config)
+    newest, quarantined, measured = _look_into_raw(settings, config)
     sources = {}
     for name, declared in config.sources.sources.items():
         tables = {}
@@ -101,9 +116,24 @@ def describe_sources(settings: Settings, config: Config) -> dict[str, Any]:
             "title": declared.title,
             "format": declared.format,
             "status": next(state for state in ("never", "stale", "fresh") if state in states),
+            "worst_field": _described(
+                trust.worst(measure for measure in measured if measure.source == name)
+            ),
             "tables": tables,
         }
     return {"as_of": as_of, "sources": sources}
+
+
+def _described(worst: Any) -> dict[str, Any] | None:
+    """A measure of ``customer360.trust`` as one object."""
+    if worst is None:
+        return None
+    return {
+        "field": worst.field.partition(".")[2],
+        "as_of": worst.day.isoformat(),
+        **worst.shares,
+        "is_weak": bool(worst.weaknesses),
+    }
 
 
 def _status(
@@ -122,14 +152,16 @@ def _status(
 
 def _look_into_raw(
     settings: Settings, config: Config
-) -> tuple[dict[tuple[str, str], dt.datetime], dict[tuple[str, str], int]]:
-    """Newest row of each table with a cursor (UTC), and rows in quarantine."""
+) -> tuple[dict[tuple[str, str], dt.datetime], dict[tuple[str, str], int], list[Any]]:
+    """Newest row of each table with a cursor (UTC), rows in quarantine, measures of fields."""
+    from customer360 import trust
     from customer360.warehouse import connect, quote
 
     newest: dict[tuple[str, str], dt.datetime] = {}
     quarantined: dict[tuple[str, str], int] = {}
+    measured: list[Any] = []
     if not settings.raw_path.exists():
-        return newest, quarantined
+        return newest, quarantined, measured
     with connect(settings, settings.raw_path, read_only=True) as connection:
         known = set(
             connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
@@ -148,7 +180,9 @@ def _look_into_raw(
                 "select source, table_name, count(*) from meta.quarantine group by all"
             ).fetchall():
                 quarantined[name, table_name] = count
-    return newest, quarantined
+        if ("meta", "collection_counts") in known:
+            measured = trust.measures(connection, config, dt.date.max)
+    return newest, quarantined, measured
 
 
 # --- check ------------------------------------------------------------------------------------

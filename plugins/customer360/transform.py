@@ -113,23 +113,34 @@ def staging_models() -> list[Path]:
 
 
 def check_rules(config: Config) -> None:
-    """See that every segment's rule reads columns that ``customer_360`` has.
+    """See that segments' rules and questions name columns that their marts have.
 
     Raises:
-        ConfigError: names segment, column and what was perhaps meant.
+        ConfigError: names the place, the column and what was perhaps meant.
     """
-    text = (DBT_PROJECT / "models" / "activation" / "activation.yml").read_text(encoding="utf-8")
-    models = yaml.load(text, Loader=yaml.CSafeLoader)["models"]
-    wide = next(model for model in models if model["name"] == "customer_360")
-    known = [column["name"] for column in wide["columns"]]
+    known = _columns("activation/activation.yml", "customer_360")
     for name, segment in config.audiences.segments.items():
         for column in sorted(segment.columns - set(known)):
-            near = difflib.get_close_matches(column, known, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(
-                f"audiences.yml: {config.company}.segments.{name}.rule: customer_360 has no column "
-                f"'{column}'{meant}"
-            )
+            place = f"audiences.yml: {config.company}.segments.{name}.rule"
+            raise _unknown_column(place, "customer_360", column, known)
+    known = _columns("marts/customer/customer.yml", "customers")
+    for number, question in enumerate(config.policies.ask):
+        if question.field not in known:
+            place = f"policies.yml: {config.company}.ask.{number}.field"
+            raise _unknown_column(place, "customers", question.field, known)
+
+
+def _columns(file: str, model: str) -> list[str]:
+    text = (DBT_PROJECT / "models" / file).read_text(encoding="utf-8")
+    models = yaml.load(text, Loader=yaml.CSafeLoader)["models"]
+    found = next(declared for declared in models if declared["name"] == model)
+    return [column["name"] for column in found["columns"]]
+
+
+def _unknown_column(place: str, model: str, column: str, known: list[str]) -> ConfigError:
+    near = difflib.get_close_matches(column, known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return ConfigError(f"{place}: {model} has no column '{column}'{meant}")
 
 
 def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
@@ -148,6 +159,8 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
         "time_zone": config.sources.time_zone,
         "currency": config.sources.currency,
         "company_sources": list(config.sources.sources),
+        "source_stages": {name: source.stage for name, source in config.sources.sources.items()},
+        "ask": [question.model_dump() for question in config.policies.ask],
         "source_keys": {
             name: {table_name: list(table.key) for table_name, table in source.tables.items()}
             for name, source in config.sources.sources.items()

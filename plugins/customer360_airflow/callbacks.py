@@ -1,10 +1,12 @@
-"""What happens when a task fails: one line in its log and one count, without personal data.
+"""What happens when a task fails or finds something: a line in its log, a count, a notification.
+
+All without personal data.
 
 What belongs here: callbacks of tasks. What does not: alerts about customers (``activation``).
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow.sdk.observability.stats import incr
@@ -29,10 +31,40 @@ def _record(what: str, context: Mapping[str, Any]) -> None:
 
 
 def record_failure(context: Mapping[str, Any]) -> None:
-    """The task has finally failed."""
+    """The task has finally failed: what its gate found is told, else that it failed."""
     _record("task_failed", context)
+    task, error = context["ti"], context.get("exception")
+    kind = type(error).__name__ if isinstance(error, BaseException) else "ended from outside"
+    failed = {
+        "kind": "task_failed",
+        "source": getattr(context.get("task"), "source", None),
+        "text": f"{task.dag_id}.{task.task_id} failed at try {task.try_number}: {kind}",
+    }
+    tell(context, getattr(error, "findings", ()) or [failed])
 
 
 def record_retry(context: Mapping[str, Any]) -> None:
     """The task has failed and will be tried again."""
     _record("task_retried", context)
+
+
+def tell(context: Mapping[str, Any], findings: Iterable[Mapping[str, Any]]) -> None:
+    """Post findings (kind, source, text) where policies.yml says; never fails the task."""
+    found = list(findings)
+    if not found:
+        return
+    from customer360 import connections, notify
+    from customer360.settings import load_settings
+    from customer360_airflow.reach import airflow_connection
+
+    run = context["dag_run"]
+    connections.use(airflow_connection)
+    try:
+        notify.send(
+            load_settings(),
+            [notify.Finding(**finding) for finding in found],
+            f"{run.dag_id}/{run.run_id}",
+            run.partition_key,
+        )
+    except Exception as error:  # noqa: BLE001, whatever a notification meets, the task goes on
+        log.warning("nobody could be notified: %s", type(error).__name__)

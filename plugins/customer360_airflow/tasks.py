@@ -11,6 +11,7 @@ import hashlib
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -27,7 +28,7 @@ from customer360.exceptions import (
     SchemaDriftError,
 )
 from customer360.settings import Settings, load_settings
-from customer360_airflow import names, reach, schedules
+from customer360_airflow import callbacks, names, reach, schedules
 
 NO_USE_IN_RETRYING = (ConfigError, GateError, ModelError, SchemaDriftError)
 """The same input gives the same error: a person has to act first."""
@@ -41,6 +42,14 @@ SAFE_TO_QUOTE = (*BUGS, MemoryError, OSError)
 
 PATIENCE_SECONDS = 300
 """How long a build waits for the exports of the one before."""
+
+
+class RefusedError(AirflowFailException):
+    """A gate refused; its findings are what a person is told."""
+
+    def __init__(self, text: str, findings: list[dict[str, Any]]) -> None:
+        super().__init__(text)
+        self.findings = findings
 
 
 class StepFailedError(Exception):
@@ -85,6 +94,8 @@ def told_plainly() -> Iterator[None]:
         yield
     except AirflowException:
         raise
+    except GateError as error:
+        raise RefusedError(str(error), [asdict(finding) for finding in error.findings]) from None
     except NO_USE_IN_RETRYING as error:
         raise AirflowFailException(str(error)) from None
     except Customer360Error as error:
@@ -120,6 +131,7 @@ class Step(BaseOperator):
         started = time.monotonic()
         with told_plainly():
             result = self.run_step(load_settings(), as_of_day(context["dag_run"]), context)
+        callbacks.tell(context, result.get("findings", ()))
         return {**result, "seconds": round(time.monotonic() - started, 2)}
 
     def run_id(self, context: Context) -> str:
@@ -198,7 +210,10 @@ class MarkStaleStep(ExtractStep):
 
         result = pipeline.mark_stale(settings, self.source, as_of)
         for asset in self.outlets:
-            context["outlet_events"][asset].extra = {"status": "stale", **result}
+            context["outlet_events"][asset].extra = {
+                "status": "stale",
+                "stale_days": result["stale_days"],
+            }
         return result
 
 

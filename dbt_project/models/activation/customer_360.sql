@@ -175,7 +175,12 @@ select
     customers.has_profile,
     customers.source_systems,
     customers.first_seen_on,
-    customers.last_seen_on
+    customers.last_seen_on,
+    collection.has_basic,
+    collection.has_behavioural,
+    collection.has_active,
+    collection.next_question,
+    collection.next_question_reason
 from {{ ref('customers') }} as customers
 left join {{ ref('customer_features') }} as features
     on customers.customer_id = features.customer_id
@@ -183,6 +188,8 @@ left join {{ ref('customer_value') }} as customer_values
     on customers.customer_id = customer_values.customer_id
 left join {{ ref('churn_risk') }} as churn
     on customers.customer_id = churn.customer_id
+left join {{ ref('customer_collection') }} as collection
+    on customers.customer_id = collection.customer_id
 left join touches on customers.customer_id = touches.customer_id
 left join redemptions on customers.customer_id = redemptions.customer_id
 left join favourites on customers.customer_id = favourites.customer_id

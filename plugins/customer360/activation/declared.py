@@ -24,6 +24,7 @@ class Export:
         required: column -> what it says, for the JSON Schema; a table without one is refused.
         derived: column -> SQL over the table's columns, where the export itself decides.
         empty: column -> type, exported without rows where the snapshot has no such table.
+        is_sent: whether somebody turns to a customer because of a row.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Export:
     required: Mapping[str, str] = field(default_factory=dict)
     derived: Mapping[str, str] = field(default_factory=dict)
     empty: Mapping[str, str] = field(default_factory=dict)
+    is_sent: bool = False
 
 
 SEGMENT_MEMBERS = Export(
@@ -60,6 +62,7 @@ CHURN_ALERTS = Export(
         "expires_on": "Last day on which acting makes sense.",
     },
     derived={"alert_id": ALERT_ID},
+    is_sent=True,
 )
 
 CUSTOMER_ID_MAP = Export(

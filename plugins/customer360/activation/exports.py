@@ -47,7 +47,8 @@ class ExportResult:
 
     Attributes:
         status: ``written``; ``unchanged`` (this run had written the same before); ``held_back``
-            (an older day than what receivers hold: nothing is written).
+            (an older day than what receivers hold, or data that cannot be trusted for sending:
+            nothing is written).
         path: ``exports/<name>/<as_of>``; None where held back.
     """
 
@@ -69,9 +70,20 @@ def export_all(
     as_of: dt.date,
     run_id: str,
     policy: ExportPolicy | None = None,
+    *,
+    sending_refused: str | None = None,
 ) -> list[ExportResult]:
-    """Write every export of :data:`EXPORTS`."""
-    return [export(settings, engine, snapshot, one, as_of, run_id, policy) for one in EXPORTS]
+    """Write every export of :data:`EXPORTS`.
+
+    Args:
+        sending_refused: why exports that make somebody write to customers wait, if they must.
+    """
+    return [
+        ExportResult(one.name, as_of, "held_back", sending_refused)
+        if sending_refused and one.is_sent
+        else export(settings, engine, snapshot, one, as_of, run_id, policy)
+        for one in EXPORTS
+    ]
 
 
 def export(

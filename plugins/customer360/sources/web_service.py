@@ -124,7 +124,7 @@ class WebService:
             timeout=self.patience.read_seconds,
             follow_redirects=False,
             # Proxies and own certificate authorities of the environment; none for this machine.
-            trust_env=not _is_loopback(self.address.host),
+            trust_env=not is_loopback(self.address.host),
         )
 
     def close(self) -> None:
@@ -394,7 +394,8 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, to which no proxy leads."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,0 +1,34 @@
+-- Which stages of collection know a customer, and what is most worth asking it next: the first
+-- question of policies.yml whose answer nobody has.
+{%- set stages = var('source_stages') %}
+with known_by as (
+    select
+        customer_id,
+        {%- for stage in ['basic', 'behavioural', 'active'] %}
+        {%- set sources = [] %}
+        {%- for source, of_stage in stages.items() if of_stage == stage %}
+            {%- do sources.append("'" ~ source ~ "'") %}
+        {%- endfor %}
+        bool_or(source in ({{ sources | join(', ') or 'null' }})) as has_{{ stage }}{{ "," if not loop.last }}
+        {%- endfor %}
+    from {{ ref('customer_identifiers') }}
+    group by customer_id
+),
+
+questions as (
+    select
+        customer_id,
+        {{ first_question('field') }} as next_question,
+        {{ first_question('because') }} as next_question_reason
+    from {{ ref('customers') }}
+)
+
+select
+    questions.customer_id,
+    coalesce(known_by.has_basic, false) as has_basic,
+    coalesce(known_by.has_behavioural, false) as has_behavioural,
+    coalesce(known_by.has_active, false) as has_active,
+    questions.next_question,
+    questions.next_question_reason
+from questions
+left join known_by on questions.customer_id = known_by.customer_id
