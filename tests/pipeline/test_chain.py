@@ -58,6 +58,7 @@ def accounts_for_every_row(company, status):
     assert status["customers"] == HOUSEHOLDS
     assert status["checks"]["failed"] == 0
     assert ask(company, "select count(*) from order_lines") == [(lines,)]
+    knows_what_to_ask_next(company)
     cents = sum(
         round(value * 100) for value in company.read("transactions")["sales_value"].to_pylist()
     )
@@ -69,6 +70,26 @@ def accounts_for_every_row(company, status):
     assert {name: exported.count(name) for name in set(exported)} == sizes
     manifest = json.loads((done / "manifest.json").read_text())
     assert manifest["run_id"] == "first"
+
+
+def knows_what_to_ask_next(company):
+    """Profiles come from a source of the basic stage, orders from behavioural ones."""
+    told = company.read("demographics").num_rows
+    assert ask(
+        company,
+        "select has_basic, has_active, next_question, next_question_reason, count(*) "
+        "from customer_360 group by all order by has_basic",
+    ) == [
+        (False, False, "household_size", "offers and pack sizes fit the household", 60 - told),
+        (True, False, None, None, told),
+    ]
+    bought = "select count(*) from customer_360 where orders_total > 0"
+    assert ask(company, f"{bought} and not has_behavioural") == [(0,)]
+    assert ask(
+        company,
+        "select accurate, timely, compliant, is_weak from collection_quality "
+        "where table_name = 'transactions' and field = 'household_id'",
+    ) == [(1, 1, 1, False)]
 
 
 def changes_with_one_cell(company, chain, before):

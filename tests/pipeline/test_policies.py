@@ -18,6 +18,7 @@ def test_snapshots_and_exports_are_kept_as_the_policies_say(company, monkeypatch
         "keep_at_least": 7,
     }
     company.config["policies"]["exports"] = {"keep_days": 6, "spreadsheet": True}
+    company.config["policies"]["trust"] = {}  # there is no snapshot that could be looked at
     company.write()
     settings = company.settings
     pipeline.begin(settings, LAST_DAY, "run")
