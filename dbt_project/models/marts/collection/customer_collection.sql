@@ -1,16 +1,11 @@
 -- Which stages of collection know a customer, and what is most worth asking it next: the first
 -- question of policies.yml whose answer nobody has.
-{%- set stages = var('source_stages') %}
 with known_by as (
     select
         customer_id,
-        {%- for stage in ['basic', 'behavioural', 'active'] %}
-        {%- set sources = [] %}
-        {%- for source, of_stage in stages.items() if of_stage == stage %}
-            {%- do sources.append("'" ~ source ~ "'") %}
-        {%- endfor %}
-        bool_or(source in ({{ sources | join(', ') or 'null' }})) as has_{{ stage }}{{ "," if not loop.last }}
-        {%- endfor %}
+        {{ is_known_by_stage('basic') }} as has_basic,
+        {{ is_known_by_stage('behavioural') }} as has_behavioural,
+        {{ is_known_by_stage('active') }} as has_active
     from {{ ref('customer_identifiers') }}
     group by customer_id
 ),

@@ -8,3 +8,12 @@
         when false then cast(null as varchar)
     end
 {%- endmacro %}
+
+{#- Whether any of a customer's sources is of ``stage``. -#}
+{% macro is_known_by_stage(stage) -%}
+    {%- set names = [] -%}
+    {%- for name, of_stage in var('source_stages').items() if of_stage == stage -%}
+        {%- do names.append("'" ~ name ~ "'") -%}
+    {%- endfor -%}
+    bool_or(source in ({{ names | join(', ') or "''" }}))
+{%- endmacro %}
