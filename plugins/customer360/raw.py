@@ -103,9 +103,9 @@ def load(
     totals = {}
     with connect(settings, settings.raw_path) as connection:
         connection.execute(META)
-        collection_quality.prepare(connection, config)
-        # A run that was killed before its gate leaves rows that nobody has judged.
         with transaction(connection):
+            collection_quality.prepare(connection, config)
+            # A run that was killed before its gate leaves rows that nobody has judged.
             _take_back(connection)
         for source_name, source in config.sources.sources.items():
             delivered = []

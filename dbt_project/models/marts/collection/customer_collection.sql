@@ -3,9 +3,9 @@
 with known_by as (
     select
         customer_id,
-        {{ is_known_in_stage('basic') }} as has_basic,
-        {{ is_known_in_stage('behavioural') }} as has_behavioural,
-        {{ is_known_in_stage('active') }} as has_active
+        {{ is_known_by_stage('basic') }} as has_basic,
+        {{ is_known_by_stage('behavioural') }} as has_behavioural,
+        {{ is_known_by_stage('active') }} as has_active
     from {{ ref('customer_identifiers') }}
     group by customer_id
 ),

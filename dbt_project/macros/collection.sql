@@ -9,11 +9,11 @@
     end
 {%- endmacro %}
 
-{#- Whether any source of a collection stage (basic, behavioural, active) knows a customer. -#}
-{% macro is_known_in_stage(stage) -%}
-    {%- set sources = [] -%}
-    {%- for source, of_stage in var('source_stages').items() if of_stage == stage -%}
-        {%- do sources.append("'" ~ source ~ "'") -%}
+{#- Whether any of a customer's sources is of ``stage``. -#}
+{% macro is_known_by_stage(stage) -%}
+    {%- set names = [] -%}
+    {%- for name, of_stage in var('source_stages').items() if of_stage == stage -%}
+        {%- do names.append("'" ~ name ~ "'") -%}
     {%- endfor -%}
-    bool_or(source in ({{ sources | join(', ') or 'null' }}))
+    bool_or(source in ({{ names | join(', ') or "''" }}))
 {%- endmacro %}
