@@ -132,7 +132,17 @@ def extract_source(
     for batch, aside in landed:
         if aside:
             aside.rename(batch.folder(settings))
+        # Not before: what was fetched is spared another attempt while a later table fails.
+        shutil.rmtree(_workspace(settings, source, batch.table, as_of, until), ignore_errors=True)
         yield batch, aside is not None
+
+
+def _workspace(
+    settings: Settings, source: str, table: str, as_of: dt.date, until: dt.datetime | None
+) -> Path:
+    """Where a reading of a table keeps what must not be fetched again."""
+    lane = "hourly" if until else "nightly"
+    return settings.landing_dir / source / table / f".reading-{lane}-{as_of}"
 
 
 def _read_tables(
@@ -176,7 +186,6 @@ def _extract_table(
         if batch.day < as_of or (batch.lane == "hourly" and batch.cursor_to < end.isoformat())
     ]
     start = _window_start(contract, before, lane)
-    workspace = settings.landing_dir / source / table / f".reading-{lane}-{as_of}"
     reading = Reading(
         settings=settings,
         company=config.sources,
@@ -189,7 +198,7 @@ def _extract_table(
         end=end,
         taken=tuple(file for batch in before for file in batch.files),
         is_sweep=lane == "nightly" and _is_sweep_due(contract, before, as_of),
-        workspace=workspace,
+        workspace=_workspace(settings, source, table, as_of, until),
     )
     known = session.columns(table, contract)
     if known is not None:
@@ -200,7 +209,6 @@ def _extract_table(
         again = [batch for batch in same_or_earlier if batch.cursor_to == end.isoformat()]
         standing = _standing(settings, again, relation)
         if standing is not None:
-            shutil.rmtree(workspace, ignore_errors=True)
             return standing, None
         verdict = check_schema(name, contract, relation.columns, config.policies.drift)
         relation = _as_declared(relation, verdict)
@@ -215,7 +223,6 @@ def _extract_table(
                 f"{name}: control total: the files hold {taken} rows, {rows + rejects} were "
                 "landed. This is a fault of customer360."
             )
-        shutil.rmtree(workspace, ignore_errors=True)
         same = _same_content(same_or_earlier, contract, content, as_of)
         if same is not None:
             shutil.rmtree(aside)

@@ -50,6 +50,7 @@ class Drops:
             ]
             for name in ("audiences", "policies")
         }
+        sections["policies"].pop("trust")  # it names fields of another company
         sections["sources"] = {
             "title": "Drops",
             "currency": "CNY",

@@ -23,6 +23,7 @@ KEYS = range(4)
 
 @pytest.fixture
 def notes(company):
+    company.config["policies"].pop("trust")  # it names fields of another company
     company.config["sources"]["sources"] = {
         "shop": {
             "title": "Shop", "owner": "Ann", "stage": "basic", "format": "postgres",
