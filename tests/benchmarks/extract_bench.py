@@ -212,11 +212,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--peers", nargs="*", default=["connectorx", "dlt"])
+    systems = {"postgres": start_postgres, "mariadb": start_mariadb}
+    parser.add_argument("--systems", nargs="*", default=list(systems), choices=list(systems))
     options = parser.parse_args()
-    for start in (start_postgres, start_mariadb):
+    for system in options.systems:
         with tempfile.TemporaryDirectory(prefix="c360-") as folder:
             Path(folder).chmod(0o755)
-            server = start(Path(folder))
+            server = systems[system](Path(folder))
             if server is None:
                 continue
             try:
