@@ -15,6 +15,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from customer360.contracts import Verdict, check_schema, typed_value
 from customer360.exceptions import SourceError, SourceUnavailableError
 from customer360.settings import Settings
 from customer360.sources import open_session
-from customer360.sources.relation import Reading, Relation, Session, TakenFile
+from customer360.sources.relation import Arrived, Reading, Relation, Session, TakenFile
 from customer360.warehouse import connect, first_line, is_disk_full, literal, quote
 
 MANIFEST_VERSION = 2
@@ -210,13 +211,19 @@ def _extract_table(
         standing = _standing(settings, again, relation)
         if standing is not None:
             return standing, None
-        verdict = check_schema(name, contract, relation.columns, config.policies.drift)
-        relation = _as_declared(relation, verdict)
-        where = "true"
-        if not relation.is_windowed:
-            where = _window_condition(contract, relation, config, start, end)
-        aside = _aside(settings, source, table, as_of.isoformat())
-        rows, rejects, content = _write(connection, name, contract, relation, where, aside)
+        wanted: Relation | None = relation
+        while wanted:
+            verdict = check_schema(name, contract, wanted.columns, config.policies.drift)
+            relation = _as_declared(wanted, verdict)
+            where = "true"
+            if not relation.is_windowed:
+                where = _window_condition(contract, relation, config, start, end)
+            aside = _aside(settings, source, table, as_of.isoformat())
+            arrived = _copy_rows(connection, name, relation, where, aside)
+            # Under the source's names, which come first and in its order.
+            pairs = zip(wanted.columns, relation.columns, strict=False)
+            wanted = wanted.amended({ours: arrived[new] for ours, new in pairs if new in arrived})
+        rows, rejects, content, hashes = _finish(connection, name, contract, relation, aside)
         taken = sum(file.rows for file in relation.files)
         if relation.files and taken != rows + rejects:
             raise SourceError(
@@ -239,7 +246,7 @@ def _extract_table(
             rows=rows,
             rejects=rejects,
             content=content,
-            sha256=_hashes(aside),
+            sha256=hashes,
             columns=relation.columns,
             landed_at=_now(),
             notes=list(verdict.notes),
@@ -262,7 +269,8 @@ def supersede(
     aside = _aside(settings, batch.source, batch.table, batch.as_of)
     name = f"{batch.source}.{batch.table}"
     try:
-        rows, rejects, content = _write(connection, name, contract, relation, "true", aside)
+        _copy_rows(connection, name, relation, "true", aside)
+        rows, rejects, content, hashes = _finish(connection, name, contract, relation, aside)
     except SourceError:
         shutil.rmtree(aside)
         raise
@@ -277,7 +285,7 @@ def supersede(
         rows=rows,
         rejects=rejects,
         content=content,
-        sha256=_hashes(aside),
+        sha256=hashes,
         landed_at=_now(),
         supersedes=batch.batch,
     )
@@ -399,40 +407,72 @@ def _window_condition(
     return f"(({condition}) or {cursor} is null)"
 
 
-def _write(
+PARQUET = "format parquet, compression zstd"
+
+
+def _copy_rows(
+    connection: duckdb.DuckDBPyConnection, name: str, relation: Relation, where: str, aside: Path
+) -> dict[str, Arrived]:
+    """Write the rows; what has arrived in each column."""
+    file = literal(aside / "rows.parquet")
+    with _naming(name), relation.guard():
+        answer = connection.execute(
+            f"copy ({relation.sql} where {where}) to {file} ({PARQUET}, return_stats)"
+        )
+        names = [column[0] for column in answer.description or []]
+        ((*counted,),) = answer.fetchall()
+    statistics = dict(zip(names, counted, strict=True))["column_statistics"]
+    return {
+        column: Arrived(
+            least=found.get("min"),
+            most=found.get("max"),
+            nulls=int(found["null_count"]),
+            values=int(found["num_values"]),
+        )
+        for column in relation.columns
+        if (found := statistics.get(quote(column)))
+    }
+
+
+def _finish(
     connection: duckdb.DuckDBPyConnection,
     name: str,
     contract: Table,
     relation: Relation,
-    where: str,
     aside: Path,
-) -> tuple[int, int, str]:
-    """Write the files; (rows, rejects, content hash)."""
+) -> tuple[int, int, str, dict[str, str]]:
+    """Write the files beside the rows; (rows, rejects, content hash, files' hashes)."""
     rows_file, keys_file = aside / "rows.parquet", aside / "keys.parquet"
-    parquet = "(format parquet, compression zstd)"
     rejects = 0
-    try:
-        with relation.guard():
-            connection.execute(
-                f"copy ({relation.sql} where {where}) to {literal(rows_file)} {parquet}"
-            )
-            if relation.keys_sql:
-                connection.execute(f"copy ({relation.keys_sql}) to {literal(keys_file)} {parquet}")
+    with _naming(name), ThreadPoolExecutor(1) as beside:
+        if relation.keys_sql:
+            with relation.guard():
+                connection.execute(
+                    f"copy ({relation.keys_sql}) to {literal(keys_file)} ({PARQUET})"
+                )
         if relation.rejects_sql:
             rejects = connection.execute(
                 f"select count(*) from ({relation.rejects_sql})"
             ).fetchall()[0][0]
         if rejects:
             rejects_file = literal(aside / "rejects.parquet")
-            connection.execute(f"copy ({relation.rejects_sql}) to {rejects_file} {parquet}")
+            connection.execute(f"copy ({relation.rejects_sql}) to {rejects_file} ({PARQUET})")
+        hashes = beside.submit(_hashes, aside)
         rows, content = _digest(connection, rows_file, list(relation.columns))
         keys = _digest(connection, keys_file, list(contract.key)) if relation.keys_sql else None
+    shape = json.dumps([relation.columns, rows, content, rejects, keys])
+    return rows, rejects, hashlib.sha256(shape.encode()).hexdigest(), hashes.result()
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say which table DuckDB's complaint is about."""
+    try:
+        yield
     except duckdb.Error as error:
         if is_disk_full(error):
             raise
         raise SourceError(f"{name}: reading stopped: {first_line(error)}") from None
-    shape = json.dumps([relation.columns, rows, content, rejects, keys])
-    return rows, rejects, hashlib.sha256(shape.encode()).hexdigest()
 
 
 def _digest(

@@ -1,13 +1,16 @@
 """Extraction beside DuckDB's scanner, connectorx and dlt: rows a second and peak memory.
 
 What belongs here: one table in real servers of the bench's own, each reader in a process of its
-own, one after the other in one run. Readers of files and web services are added to ``READERS``.
-Run by ``make bench-extract``; ``--rows`` sets the size (2 M).
+own, from its start to its end. The scanner alone (``copy (select ...) to`` Parquet) and customer360
+have the same threads, memory limit and output format, and take turns, because a machine's speed
+changes while they run: the ratio is of their medians. Peers run once. Readers of files and web
+services are added to ``READERS``. Run by ``make bench-extract``; ``--rows`` sets the size (2 M).
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +23,9 @@ import psutil
 PROJECT = Path(__file__).resolve().parents[2]
 PEERS = PROJECT / ".venv-bench" / "bin" / "python"
 
+MEMORY = "300MB"
+"""DuckDB's limit, for the scanner alone and for customer360."""
+
 COLUMNS = {
     "id": "bigint", "phone": "text", "full_name": "text", "amount": "decimal(12,2)",
     "quantity": "integer", "status": "text", "score": "double", "created_at": "timestamp",
@@ -27,13 +33,16 @@ COLUMNS = {
 }  # fmt: skip
 
 SCANNER = """
-import sys, duckdb
+import os, sys, duckdb
 url, kind, extension, out = sys.argv[1:5]
-connection = duckdb.connect(config={"threads": 2, "memory_limit": "300MB"})
+connection = duckdb.connect(
+    config={"threads": int(os.environ["CUSTOMER360_THREADS"]),
+            "memory_limit": os.environ["CUSTOMER360_MEMORY"]})
 connection.execute(f"load '{extension}'")
 connection.execute(f"attach '{url}' as source (type {kind})")
 schema = "public" if kind == "postgres" else "shop"
-connection.execute(f"copy (from source.{schema}.orders) to '{out}/rows.parquet' (compression zstd)")
+connection.execute(f"copy (select * from source.{schema}.orders) to '{out}/rows.parquet' "
+                   "(format parquet, compression zstd)")
 """
 
 CONNECTORX = """
@@ -48,7 +57,8 @@ from dlt.sources.sql_database import sql_table
 os.environ["DLT_DATA_DIR"] = sys.argv[4]
 pipeline = dlt.pipeline("bench", destination=dlt.destinations.filesystem("file://" + sys.argv[4]),
                         dataset_name="bench", pipelines_dir=sys.argv[4])
-pipeline.run(sql_table(sys.argv[1], table="orders", backend="pyarrow", chunk_size=50000),
+url = sys.argv[1].replace("mysql:", "mysql+pymysql:").replace("postgresql:", "postgresql+psycopg2:")
+pipeline.run(sql_table(url, table="orders", backend="pyarrow", chunk_size=50000),
              loader_file_format="parquet")
 """
 
@@ -62,9 +72,10 @@ list(landing.extract_source(settings, load_config(settings), "shop", dt.date(203
 """
 
 # name -> (interpreter, program); each gets the server's URL, kind, extension and a folder.
+SCANNER_ALONE, OURS = "DuckDB's scanner", "customer360"
 READERS = {
-    "DuckDB's scanner": (Path(sys.executable), SCANNER),
-    "customer360": (Path(sys.executable), LANDING),
+    SCANNER_ALONE: (Path(sys.executable), SCANNER),
+    OURS: (Path(sys.executable), LANDING),
     "connectorx": (PEERS, CONNECTORX),
     "dlt": (PEERS, DLT),
 }
@@ -121,7 +132,7 @@ def fill(server, rows: int) -> None:
     )
 
 
-def bench(server, rows: int, root: Path) -> None:
+def bench(server, rows: int, turns: int, root: Path, peers: list[str]) -> None:
     """Measure every reader on one server, and print."""
     import duckdb
     import yaml
@@ -151,23 +162,46 @@ def bench(server, rows: int, root: Path) -> None:
     name = f"{'postgres' if is_postgres else 'mysql'}_scanner"
     package = __import__(f"duckdb_extension_{name}").__path__[0]
     extension = f"{package}/extensions/v{folder}/{name}.duckdb_extension"
-    for reader, (python, program) in READERS.items():
+    measured: dict[str, list[tuple[float, float]]] = {}
+
+    def run(reader: str) -> None:
+        python, program = READERS[reader]
         if not python.exists():
-            print(f"{server.format:10}{reader:20} not installed")
-            continue
+            print(f"{server.format:10}{reader:20} not installed", flush=True)
+            return
         with tempfile.TemporaryDirectory(dir=root) as out:
-            url = server.scanner_url() if reader == "DuckDB's scanner" else server.url()
+            url = server.scanner_url() if reader == SCANNER_ALONE else server.url()
             environment = {
                 "COMPANY": "bench", "CUSTOMER360_CONFIG": str(config), "CUSTOMER360_DATA": out,
-                "CUSTOMER360_THREADS": "2", "AIRFLOW_CONN_SHOP": json.dumps(connection),
+                "CUSTOMER360_THREADS": "2", "CUSTOMER360_MEMORY": MEMORY,
+                "AIRFLOW_CONN_SHOP": json.dumps(connection),
             }  # fmt: skip
             seconds, peak = measure(
                 python, program, [url, server.format, extension, out], environment
             )
         if seconds is None:
-            print(f"{server.format:10}{reader:20} failed: {peak}")
-        else:
-            print(f"{server.format:10}{reader:20}{rows / seconds:12,.0f} rows/s{peak:8,.0f} MiB")
+            print(f"{server.format:10}{reader:20} failed: {peak}", flush=True)
+            return
+        print(
+            f"{server.format:10}{reader:20}{rows / seconds:12,.0f} rows/s{peak:8,.0f} MiB",
+            flush=True,
+        )
+        measured.setdefault(reader, []).append((seconds, peak))
+
+    for _ in range(turns):
+        run(SCANNER_ALONE)
+        run(OURS)
+    medians = [
+        statistics.median(seconds for seconds, _ in measured[reader])
+        for reader in (SCANNER_ALONE, OURS)
+    ]
+    print(
+        f"{server.format:10}{OURS} at {medians[0] / medians[1]:.2f} of the scanner's speed "
+        f"(medians of {turns}), peak {max(peak for _, peak in measured[OURS]):,.0f} MiB",
+        flush=True,
+    )
+    for reader in peers:
+        run(reader)
 
 
 def main() -> None:
@@ -176,15 +210,22 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    rows = parser.parse_args().rows
-    for start in (start_postgres, start_mariadb):
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--peers", nargs="*", default=["connectorx", "dlt"])
+    systems = {"postgres": start_postgres, "mariadb": start_mariadb}
+    parser.add_argument("--systems", nargs="*", default=list(systems), choices=list(systems))
+    options = parser.parse_args()
+    for system in options.systems:
         with tempfile.TemporaryDirectory(prefix="c360-") as folder:
             Path(folder).chmod(0o755)
-            server = start(Path(folder))
+            server = systems[system](Path(folder))
             if server is None:
                 continue
             try:
-                bench(server, rows, Path(folder))
+                bench(
+                    server, options.rows, options.turns, Path(folder),
+                    options.peers,
+                )  # fmt: skip
             finally:
                 server.stop()
 

@@ -70,15 +70,16 @@ def test_what_cannot_be_represented_is_refused_row_by_row(mariadb_shop):
         "insert into things(thing, on_day) values (1, '0000-00-00'), (2, '2026-02-00')",
         "insert into things(thing, local) values (3, '0000-00-00'), (4, '9999-12-31')",
         "insert into things(thing, flag) values (5, 2), (6, 0)",
+        "insert into things(thing, local) values (8, '2026-00-05'), (9, '2026-05-00 10:00:00')",
         "insert into things(thing, wide) values (7, 1e50)",
     )
     ingest(mariadb_shop)
-    assert load(mariadb_shop)["quarantined"] == 5
+    assert load(mariadb_shop)["quarantined"] == 7
     refused = query(
         mariadb_shop,
         "select (row_json->>'thing')::int, row_json->>column_name from meta.quarantine order by 1",
     )
-    assert [row[0] for row in refused] == [1, 2, 3, 5, 7]
+    assert [row[0] for row in refused] == [1, 2, 3, 5, 7, 8, 9]
     assert refused[0][1] == "0000-00-00"
 
 

@@ -8,6 +8,7 @@ import pytest
 from customer360 import landing, raw
 from customer360.config import load_config
 from customer360.exceptions import SourceError
+from customer360.sources import databases
 from customer360.warehouse import connect
 
 DAY = dt.date(2026, 5, 5)
@@ -107,6 +108,45 @@ def test_what_cannot_be_represented_is_refused_row_by_row(types_shop):
         (2, "0.00"), (3, "1.50"), (5, "infinity"), (7, "-infinity"), (10, "nan"), (11, "-inf"),
         (12, "5874897-12-31"), (13, "4713-01-01 (BC)"),
     ]  # fmt: skip
+
+
+def test_a_cursor_that_is_in_no_window_is_refused_and_the_far_future_is_not_yet(types_shop):
+    types_shop.tables["things"]["cursor"] = {"column": "local", "look_back_days": 0}
+    types_shop.tables["things"]["columns"]["local"]["required"] = True
+    types_shop.company.write()
+    types_shop.run(
+        "insert into things(thing, local) values (1, '2026-05-01'), (2, 'infinity'), "
+        "(3, '-infinity'), (4, '294276-12-31'), (5, '2026-05-06 00:00:00')"
+    )
+    ((batch, _),) = ingest(types_shop)
+    assert batch.rows == 3
+    assert load(types_shop)["quarantined"] == 2
+    assert query(types_shop, "select thing from shop.things") == [(1,)]
+
+
+def test_only_a_whole_table_that_may_hold_what_cannot_be_seen_is_asked_again(
+    types_shop, monkeypatch
+):
+    asked = []
+    ask = databases.DatabaseSession._ask
+    monkeypatch.setattr(
+        databases.DatabaseSession, "_ask", lambda self, sql: (asked.append(sql), ask(self, sql))[1]
+    )
+    types_shop.tables["things"]["columns"].pop("any_number")
+    types_shop.company.write()
+    types_shop.run(
+        "alter table things drop column any_number, drop column tags, drop column bytes",
+        "insert into things(thing, number, local) values (1, 0.01, '2026-05-01')",
+    )
+    for column in ("tags", "bytes"):
+        types_shop.tables["things"]["columns"].pop(column)
+    types_shop.company.write()
+    ingest(types_shop)
+    assert not any("NaN" in sql for sql in asked)
+    types_shop.run("insert into things(thing, number) values (2, 0), (3, 'NaN')")
+    ingest(types_shop, DAY + dt.timedelta(days=1))
+    assert any("NaN" in sql for sql in asked)
+    assert load(types_shop, DAY + dt.timedelta(days=1))["quarantined"] == 1
 
 
 def test_a_plain_table_keeps_its_types_in_landing(postgres_shop):

@@ -11,6 +11,7 @@ only text can carry) by one query in the source's own SQL, where an index on the
 import contextlib
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 
 import duckdb
 
@@ -19,7 +20,7 @@ from customer360.connections import Connection, resolve
 from customer360.exceptions import SourceError, SourceUnavailableError
 from customer360.settings import Settings
 from customer360.sources.dialects import DIALECTS, Dialect, Found, Stored, place, quoted
-from customer360.sources.relation import Reading, Relation
+from customer360.sources.relation import Arrived, Reading, Relation
 from customer360.sources.watch import Watch, open_sockets
 from customer360.warehouse import connect, first_line, is_disk_full, literal, load_extension
 
@@ -185,18 +186,36 @@ class DatabaseSession:
         if cursor:
             asked = self._window(cursor, reading, self._dialect.quote(cursor.name))
             taken = self._window(cursor, reading, quoted(cursor.name))
-        columns = self._carried(found, asked, cursor, reading.name)
         # An index can serve only a window that is open to neither side.
         is_part = cursor is not None and reading.start is not None
-        key = [column.as_text() if column.rare else column for column in columns]
-        key = [column for column in key if column.name in table.key]
-        return Relation(
-            sql=self._select(found, columns, (asked, taken), is_part=is_part),
-            columns={column.name: column.landed for column in columns},
-            is_windowed=cursor is not None,
-            keys_sql=self._keys(found, key) if reading.is_sweep else None,
-            guard=lambda: self._guard(reading.name),
-        )
+
+        def built(columns: list[Stored], taken: str = taken) -> Relation:
+            key = [column.as_text() if column.rare else column for column in columns]
+            key = [column for column in key if column.name in table.key]
+            return Relation(
+                sql=self._select(found, columns, (asked, taken), is_part=is_part),
+                columns={column.name: column.landed for column in columns},
+                is_windowed=cursor is not None,
+                keys_sql=self._keys(found, key) if reading.is_sweep else None,
+                guard=lambda: self._guard(reading.name),
+            )
+
+        if is_part or reading.is_sample or not self._is_native(found, found.columns):
+            everything = {column.name for column in found.columns}
+            return built(self._carried(found, asked, cursor, reading.name, everything))
+
+        # A second reading of a whole table, to look for rare values, would cost much: what has
+        # arrived says for which columns that is needed.
+        def amended(arrived: dict[str, Arrived]) -> Relation | None:
+            suspect = {
+                column.name for column in found.columns if column.may_hide(arrived[column.name])
+            }
+            carried = self._carried(found, asked, cursor, reading.name, suspect)
+            return None if carried == found.columns else built(carried)
+
+        if cursor:
+            taken = f"({taken} or {self._dialect.never_arrived(cursor)})"
+        return replace(built(found.columns, taken), amended=amended)
 
     def _window(self, cursor: Stored, reading: Reading, cell: str) -> str:
         """[start, end) in the column's own clock; a cursor that is no moment passes.
@@ -215,9 +234,9 @@ class DatabaseSession:
         return f"(({inside}) or {cell} is null)"
 
     def _carried(
-        self, found: Found, condition: str, cursor: Stored | None, name: str
+        self, found: Found, condition: str, cursor: Stored | None, name: str, suspect: set[str]
     ) -> list[Stored]:
-        """The columns, those as text that hold a value just now which only text can carry.
+        """The columns, those ``suspect`` as text that hold a value which only text can carry.
 
         A cursor that is no moment (infinity, a zero date) is outside of every window: where there
         is one, such rows are read with each, for the contract to refuse.
@@ -226,6 +245,7 @@ class DatabaseSession:
         if cursor:
             rare[cursor.name] = self._dialect.never(cursor)
             condition = f"({condition} or {rare[cursor.name]})"
+        rare = {column: each for column, each in rare.items() if column in suspect}
         if not rare:
             return found.columns
         source = self._source(found)
@@ -250,6 +270,11 @@ class DatabaseSession:
             carried.append(column)
         return carried
 
+    @staticmethod
+    def _is_native(found: Found, columns: list[Stored]) -> bool:
+        """Whether DuckDB's scanner can read it as a table."""
+        return found.is_table and all(column.asked is None for column in columns)
+
     def _source(self, found: Found) -> str:
         return f"{self._dialect.quote(found.schema)}.{self._dialect.quote(found.name)}"
 
@@ -273,8 +298,8 @@ class DatabaseSession:
         self, found: Found, columns: list[Stored], conditions: tuple[str, str], *, is_part: bool
     ) -> str:
         """The rows of a condition, which is given in the source's SQL and in DuckDB's."""
-        is_native = all(column.asked is None for column in columns)
-        if is_native and found.is_table and not (is_part and self._dialect.asks_for_parts):
+        is_native = self._is_native(found, columns)
+        if is_native and not (is_part and self._dialect.asks_for_parts):
             stored = f"source.{quoted(found.schema)}.{quoted(found.name)}"
             return f"(select * from {stored} where {conditions[1]})"
         outside = [column.outside for column in columns if column.outside]

@@ -6,17 +6,21 @@ asked (``databases``), or what a table promises (``customer360.contracts``).
 A type is read as it is where DuckDB's holds every value of it exactly, and as text otherwise, so
 that a value that cannot be represented is refused by its contract, row by row. Some types are
 exact but for rare values that the scanner changes in silence (NaN in numeric(12, 2) becomes 0.00,
-a timestamp of the year 294276 one before Christ): the source is asked for those first.
+a timestamp of the year 294276 one before Christ). What has arrived shows whether such a value can
+be behind it (a zero, a null); the source is asked then, or beforehand for a window, which its index
+serves.
 """
 
 import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, ClassVar, Protocol
 
 from customer360.config import Table
 from customer360.connections import Connection
+from customer360.sources.relation import Arrived
 from customer360.warehouse import literal
 
 DECIMAL_DIGITS = 38
@@ -37,6 +41,8 @@ class Stored:
         moment: ``zoned``, ``local`` or ``date`` for a column that can bound a window.
         outside: condition in the source's SQL for rows that are read whatever the window.
         queried: like ``asked``, but where a query is made anyway.
+        may_hide: whether a rare value can be behind what has arrived; rare values that are in no
+            window of a cursor are meant too.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Stored:
     moment: str | None = None
     outside: str | None = None
     queried: str | None = None
+    may_hide: Callable[[Arrived], bool] = lambda _: True
 
     def as_text(self) -> "Stored":
         """The same column carried as text."""
@@ -115,6 +122,10 @@ class Dialect(Protocol):
         """Condition for a cursor that is in no window (infinite, a zero date)."""
         ...
 
+    def never_arrived(self, column: Stored) -> str:
+        """Of ``never``, what is not before the end of a window, in DuckDB's SQL."""
+        ...
+
     def unending(self, column: Stored) -> Stored:
         """A cursor as text in which what is in no window is no moment for the contract."""
         ...
@@ -148,6 +159,28 @@ def tcp_or_unix(port: int, unix_path: str | None) -> Callable[[object], bool]:
         return unix_path is not None and peer == unix_path
 
     return is_ours
+
+
+def has_zero(arrived: Arrived) -> bool:
+    """NaN comes as zero."""
+    if arrived.least is None or arrived.most is None:
+        return arrived.nulls < arrived.values
+    return Decimal(arrived.least) <= 0 <= Decimal(arrived.most)
+
+
+def is_beyond(arrived: Arrived) -> bool:
+    """PostgreSQL knows no moment before 4713 BC; what is later than DuckDB's last comes as one.
+
+    Infinity is a moment to both, but as a cursor it is in no window.
+    """
+    if arrived.least is None or arrived.most is None:
+        return arrived.nulls < arrived.values
+    return "(BC)" in arrived.least or "infinity" in arrived.least + arrived.most
+
+
+def has_nulls(arrived: Arrived) -> bool:
+    """A date that is none comes as null."""
+    return arrived.nulls > 0
 
 
 class Postgres:
@@ -253,23 +286,28 @@ class Postgres:
         if kind in self.plain:
             moment = "date" if kind == "date" else None
             landed = self.plain[kind]
-            return Stored(name, landed, landed, None, cell, None, text, moment)
+            stored = Stored(name, landed, landed, None, cell, None, text, moment)
+            return replace(stored, may_hide=is_beyond) if moment else stored
         if kind in self.as_varchar or row["type_kind"] == "e":
             return Stored(name, "VARCHAR", "VARCHAR", None, f"{cell}::varchar", None, text)
         if kind == "numeric":
             digits, scale = divmod(row["modifier"] - 4, 65536)
             if row["modifier"] >= 4 and digits <= DECIMAL_DIGITS and scale <= digits:
                 landed = f"DECIMAL({digits},{scale})"
-                return Stored(name, landed, landed, None, cell, f"{cell} = 'NaN'", text)
+                rare = f"{cell} = 'NaN'"
+                return Stored(name, landed, landed, None, cell, rare, text, may_hide=has_zero)
             return Stored(name, "DECIMAL", "VARCHAR", text, cell, None, text)
         if kind in ("timestamp", "timestamptz"):
             rare = f"({cell} > '290000-01-01' and isfinite({cell}))"
+            landed = "TIMESTAMP" if kind == "timestamp" else "TIMESTAMP WITH TIME ZONE"
+            moment = "local" if kind == "timestamp" else "zoned"
+            stored = Stored(name, landed, landed, None, cell, rare, text, moment)
+            stored = replace(stored, may_hide=is_beyond)
             if kind == "timestamp":
-                return Stored(name, "TIMESTAMP", "TIMESTAMP", None, cell, rare, text, "local")
+                return stored
             text = f"case when isfinite({cell}) then ({cell} at time zone 'UTC')::text || 'Z' "
             text += f"else {cell}::text end"
-            landed = "TIMESTAMP WITH TIME ZONE"
-            return Stored(name, landed, landed, None, cell, rare, text, "zoned")
+            return replace(stored, text=text)
         if row["category"] == "A":
             text = f"array_to_json({cell})::text"
         return Stored(name, "VARCHAR", "VARCHAR", text, cell, None, text)
@@ -287,6 +325,10 @@ class Postgres:
     def never(self, column: Stored) -> str:
         """Infinity."""
         return f"{quoted(column.name)} in ('infinity', '-infinity')"
+
+    def never_arrived(self, column: Stored) -> str:
+        """Infinity is DuckDB's too."""
+        return f"{quoted(column.name)} = 'infinity'"
 
     def unending(self, column: Stored) -> Stored:
         """``infinity`` would be taken for a moment."""
@@ -380,6 +422,7 @@ class MySql:
             "set mysql_session_time_zone = '+00:00'",
             "set mysql_tinyint1_as_boolean = false",
             "set mysql_bit1_as_boolean = false",
+            "set mysql_incomplete_dates_as_nulls = true",
             f"create temporary secret source_secret (type mysql, {options})",
             "attach '' as source (type mysql, secret source_secret)",
         ]
@@ -439,15 +482,16 @@ class MySql:
                 return Stored(name, landed, landed, None, cell, None, text)
             return Stored(name, "DECIMAL", "VARCHAR", text, cell, None, text)
         if kind in ("date", "datetime", "timestamp"):
-            # 0000-00-00 would become null, and 2026-02-00 stop the reading.
+            # 0000-00-00 and 2026-02-00 become null.
             rare = f"(month({asked}) = 0 or dayofmonth({asked}) = 0)"
-            if kind == "date":
-                return Stored(name, "DATE", "DATE", None, cell, rare, text, "date")
-            if kind == "datetime":
-                return Stored(name, "TIMESTAMP", "TIMESTAMP", None, cell, rare, text, "local")
-            landed = "TIMESTAMP WITH TIME ZONE"
-            taken, text = f"timezone('UTC', {cell})", f"concat({text}, 'Z')"
-            return Stored(name, landed, landed, None, taken, rare, text, "zoned")
+            landed, taken, moment = "DATE" if kind == "date" else "TIMESTAMP", cell, "date"
+            if kind != "date":
+                moment = "local"
+            if kind == "timestamp":
+                landed, moment = "TIMESTAMP WITH TIME ZONE", "zoned"
+                taken, text = f"timezone('UTC', {cell})", f"concat({text}, 'Z')"
+            stored = Stored(name, landed, landed, None, taken, rare, text, moment)
+            return replace(stored, may_hide=has_nulls)
         if kind in self.texts:
             # Text that is compared byte by byte would come as bytes.
             taken = f"{cell}::varchar"
@@ -467,6 +511,10 @@ class MySql:
         """A date that is none."""
         asked = self.quote(column.name)
         return f"month({asked}) = 0 or dayofmonth({asked}) = 0"
+
+    def never_arrived(self, column: Stored) -> str:
+        """It comes as null."""
+        return f"{quoted(column.name)} is null"
 
     def unending(self, column: Stored) -> Stored:
         """A zero date is no moment as it stands."""

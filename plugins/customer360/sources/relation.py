@@ -71,6 +71,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Arrived:
+    """What a column holds, as its Parquet file counted it.
+
+    Attributes:
+        least, most: as text; None where the file does not say, or every value is null.
+        nulls, values: counts; ``values`` has the nulls in it.
+    """
+
+    least: str | None
+    most: str | None
+    nulls: int
+    values: int
+
+
+@dataclass(frozen=True)
 class Relation:
     """A source table as DuckDB can read it.
 
@@ -86,6 +101,8 @@ class Relation:
         files: what was taken, for files that are each taken once.
         guard: entered while the relation is read: it bounds the time that may take, and says what
             went wrong in words of the source.
+        amended: given what has arrived in each column, the relation that must be read in the place
+            of this one, because a value may have come that only text can carry; None: all is well.
     """
 
     sql: str
@@ -95,6 +112,7 @@ class Relation:
     keys_sql: str | None = None
     files: list[TakenFile] = field(default_factory=list)
     guard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    amended: Callable[[dict[str, Arrived]], "Relation | None"] = lambda _: None
 
 
 class Session(Protocol):
