@@ -251,6 +251,7 @@ class Shop:
         self.server = server
         self.tables: dict[str, Any] = {}
         server.new_database()
+        company.config["policies"].pop("trust")  # it names fields of another company
         company.config["sources"]["sources"] = {
             "shop": {
                 "title": "Shop", "owner": "Ann", "stage": "basic", "format": server.format,
