@@ -164,6 +164,7 @@ def test_the_first_day_brings_every_row_of_every_system(life):
 def test_the_warehouse_stands_on_them(life):
     """Every mart is built and audited; the rules of this company's own staging hold."""
     run_id = f"run_{life.day}"
+    pipeline.resolve_identities(life.settings, life.day, run_id)
     built = pipeline.build_marts(life.settings, life.day, run_id)
     assert built.keys() == {"success", "pass"}
     assert pipeline.audit(life.settings, life.day, run_id, "marts")["failed"] == 0

@@ -12,6 +12,7 @@ with known_by as (
         bool_or(source in ({{ sources | join(', ') or 'null' }})) as has_{{ stage }}{{ "," if not loop.last }}
         {%- endfor %}
     from {{ ref('customer_identifiers') }}
+    where learned_to is null
     group by customer_id
 ),
 
