@@ -119,6 +119,12 @@ def test_a_source_that_delivers_nothing_is_not_published_and_not_inherited(compa
     assert ask(company, "select count(*) from products") == [(12,)]
 
 
+def test_marts_stand_on_resolved_identities(company):
+    pipeline.begin(company.settings, LAST_DAY, "run")
+    with pytest.raises(Customer360Error, match="run its step resolve_identities first"):
+        pipeline.build_marts(company.settings, LAST_DAY, "run")
+
+
 def test_too_many_bad_rows_stop_the_run_and_say_which(company, chain):
     rows = company.read("transactions")
     quantity = [-1 if index % 10 == 0 else 1 for index in range(rows.num_rows)]

@@ -16,19 +16,20 @@ with present as (
     group by all
 ),
 
+-- Of what a source says of another one's record, the record knows.
 held as (
     select
         held.customer_id,
         held.kind as identifier_type,
         held.value as identifier_value,
-        records.source,
+        min(records.source) as source,
         min(held.held_from) as held_from,
         case when bool_and(held.held_to is not null) then max(held.held_to) end as held_to,
         min(held.learned_from) as learned_from,
         held.learned_to
     from {{ source('identity', 'customer_identifiers') }} as held
     inner join {{ ref('customer_records') }} as records on held.record_id = records.record_id
-    group by held.customer_id, held.kind, held.value, records.source, held.learned_to
+    group by held.customer_id, held.kind, held.value, held.learned_to
 )
 
 select
@@ -48,7 +49,6 @@ left join held
         present.customer_id = held.customer_id
         and present.identifier_type = held.identifier_type
         and present.identifier_value = held.identifier_value
-        and present.source = held.source
         and held.learned_to is null
 union all
 select
