@@ -28,6 +28,7 @@ with customer360_dag(
         BeginStep(step="begin", pool=WRITER_POOL, execution_timeout=QUICK),
         Step(step="load_raw", pool=WRITER_POOL),
         Step(step="audit", layer="raw", pool=WRITER_POOL),
+        Step(step="resolve_identities", pool=WRITER_POOL),
         Step(step="build_marts", pool=WRITER_POOL),
         Step(step="audit", layer="marts", pool=WRITER_POOL),
         Step(step="train_if_needed", pool=WRITER_POOL),

@@ -27,7 +27,19 @@ def suites(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
         Suite(
             "main",
             "customers",
-            [at_least(1, "There are customers"), unique("customer_id")],
+            [
+                at_least(1, "There are customers"),
+                unique("customer_id"),
+                no_result(
+                    "Every record is of one customer",
+                    "select source from (select records.source, count(customers.customer_id) as "
+                    "owners from unify.union_person_records as records "
+                    "left join unify.customer_records as found using (record_id) "
+                    "left join {batch} as customers using (customer_id) "
+                    "where not coalesce(records.is_deleted, false) "
+                    "group by records.source, records.record_id) where owners <> 1 group by source",
+                ),
+            ],
         ),
         Suite(
             "main",

@@ -244,6 +244,7 @@ def chain(company: Company) -> Chain:
         pipeline.begin(settings, as_of, run_id)
         pipeline.load_raw(settings, as_of, run_id)
         pipeline.audit(settings, as_of, run_id, "raw")
+        pipeline.resolve_identities(settings, as_of, run_id)
         pipeline.build_marts(settings, as_of, run_id)
         pipeline.audit(settings, as_of, run_id, "marts")
         pipeline.train_if_needed(settings, as_of, run_id)

@@ -3,6 +3,15 @@
     'c' || substr(md5({{ identifier }}), 1, 16)
 {%- endmacro %}
 
+{#- An identifier as it is published: a digest of it where a person is reached at it. -#}
+{% macro published_identifier(type, value) -%}
+    case
+        when {{ type }} in ('phone', 'email')
+            then 't' || substr(md5({{ type }} || ':' || {{ value }}), 1, 24)
+        else {{ value }}
+    end
+{%- endmacro %}
+
 {#-
   A row for each identifier that the rows of a source table hold; empty ones are left out.
 

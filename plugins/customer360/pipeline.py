@@ -31,6 +31,7 @@ from customer360.warehouse import connect, disk_full, is_disk_full, literal, quo
 log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
+RESOLVED_FILE = "resolved.duckdb"
 INGEST = "ingest_"
 TAKEN_UP = "taken_up"
 SHOWN_WEAK = 5
@@ -341,18 +342,52 @@ def _audit_marts(
     return run_gate(settings, layer, suites, work_file, run_id, {"raw": settings.raw_path})
 
 
+def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Say which records are which customer, in schema ``identity`` of a file of this run."""
+    from customer360.identity.engine import resolve_company
+    from customer360.transform import PEOPLE, run_dbt
+
+    config = load_config(settings)
+    with _step(settings, run_id, "resolve_identities") as result:
+        work_file = _work_file(settings, run_id)
+        shutil.rmtree(work_file.parent, ignore_errors=True)
+        work_file.parent.mkdir(parents=True)
+        selection = ["--select", *PEOPLE, "--exclude-resource-type", "unit_test"]
+        run_dbt(settings, config, as_of, work_file, ["build", *selection])
+        with connect(settings, work_file) as connection:
+            result |= resolve_company(
+                connection,
+                settings,
+                _engine(settings),
+                run_id=run_id,
+                as_of=as_of,
+                records="unify.union_person_records",
+                identifiers="unify.union_identifiers",
+                say=log.info,
+            )
+        # Kept as it is, so that the marts can be built from it more than once.
+        work_file.replace(work_file.with_name(RESOLVED_FILE))
+    return result
+
+
 def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
-    """Build every model that needs no score, in a file of this run."""
-    from customer360.transform import run_dbt
+    """Build every model that needs no score, on a copy of what :func:`resolve_identities` left."""
+    from customer360.transform import PEOPLE, run_dbt
 
     config = load_config(settings)
     with _step(settings, run_id, "build_marts") as result:
         work_file = _work_file(settings, run_id)
-        shutil.rmtree(work_file.parent, ignore_errors=True)
-        work_file.parent.mkdir(parents=True)
+        resolved = work_file.with_name(RESOLVED_FILE)
+        if not resolved.exists():
+            raise Customer360Error(
+                f"run {run_id} has no resolved identities: run its step resolve_identities first"
+            )
+        work_file.with_name(f"{work_file.name}.wal").unlink(missing_ok=True)
+        shutil.copyfile(resolved, work_file)
         with connect(settings, work_file) as connection:
             connection.execute("create schema if not exists scores")
-        selection = ["--exclude", "path:models/activation", "--exclude-resource-type", "unit_test"]
+        selection = ["--exclude", "path:models/activation", *PEOPLE]
+        selection += ["--exclude-resource-type", "unit_test"]
         result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])
     return result
 

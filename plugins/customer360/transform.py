@@ -22,8 +22,11 @@ from customer360.warehouse import disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
-WORKSPACES = ("staging", "unify", "scores")
+WORKSPACES = ("staging", "unify", "identity", "scores")
 """Schemas of the work file that are not published."""
+
+PEOPLE = ("+union_person_records", "+union_identifiers")
+"""The models that identity resolution reads, with what they are built from; nothing else is."""
 
 
 def assemble(settings: Settings) -> Path:
@@ -247,10 +250,14 @@ def run_dbt(
 
 
 def published_tables(settings: Settings) -> dict[str, dict[str, Any]]:
-    """name -> kind and key of each mart, as its YAML declares them, from the last dbt run."""
+    """name -> kind, key and volatile columns of each mart by its YAML, from the last dbt run."""
     manifest = json.loads((settings.data_dir / "dbt" / "manifest.json").read_text(encoding="utf-8"))
     return {
-        node["name"]: {"kind": node["meta"]["kind"], "key": node["meta"]["key"]}
+        node["name"]: {
+            "kind": node["meta"]["kind"],
+            "key": node["meta"]["key"],
+            "volatile": node["meta"].get("volatile", []),
+        }
         for node in manifest["nodes"].values()
         if node["resource_type"] == "model" and "kind" in node["meta"]
     }

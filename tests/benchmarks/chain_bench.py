@@ -40,7 +40,7 @@ from customer360.warehouse import literal, quote
 from tests.benchmarks import by_hand
 
 MEMORY_LIMIT_MB = 2048
-TRANSFORMATION = ("extract", "load_raw", "build_marts", "publish")
+TRANSFORMATION = ("extract", "load_raw", "resolve_identities", "build_marts", "publish")
 """The steps that the script does too; the others judge, score and export."""
 
 
@@ -90,6 +90,7 @@ def run_chain(data: Path, as_of: dt.date, run_id: str) -> dict[str, Any]:
         "begin": lambda: pipeline.begin(settings, as_of, run_id),
         "load_raw": lambda: pipeline.load_raw(settings, as_of, run_id),
         "audit_raw": lambda: pipeline.audit(settings, as_of, run_id, "raw"),
+        "resolve_identities": lambda: pipeline.resolve_identities(settings, as_of, run_id),
         "build_marts": lambda: pipeline.build_marts(settings, as_of, run_id),
         "audit_marts": lambda: pipeline.audit(settings, as_of, run_id, "marts"),
         "train_if_needed": lambda: pipeline.train_if_needed(settings, as_of, run_id),

@@ -1,20 +1,26 @@
 """The ten systems of the demo company, collected day by day: raw holds what they hold, exactly."""
 
+import csv
 import datetime as dt
+import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
-from customer360 import pipeline, transform
+from customer360 import pipeline, state, transform
 from customer360.config import Column, Config, Table, load_config
 from customer360.contracts import sql_type
 from customer360.demo.systems import company, files
 from customer360.demo.systems.layout import Layout
 from customer360.demo.systems.world import FILES, World
+from customer360.identity import decisions
+from customer360.identity.commands import identity
 from customer360.settings import Settings, load_settings
 
 SYSTEM = {
@@ -51,6 +57,31 @@ class Life:
         pipeline.begin(self.settings, self.day, run_id)
         self.totals.append(pipeline.load_raw(self.settings, self.day, run_id)["sources"])
         pipeline.audit(self.settings, self.day, run_id, "raw")
+
+    def resolve(self, run_id: str) -> dict[str, str]:
+        """Record -> customer after the step that says who is who."""
+        pipeline.begin(self.settings, self.day, run_id)
+        pipeline.resolve_identities(self.settings, self.day, run_id)
+        return dict(self.identity(run_id, "select record_id, customer_id from customer_records"))
+
+    def identity(self, run_id: str, query: str) -> list[tuple[Any, ...]]:
+        """What a run's file says in its schema ``identity``."""
+        path = self.settings.work_dir / run_id / pipeline.RESOLVED_FILE
+        with duckdb.connect(str(path), read_only=True) as connection:
+            return connection.execute(f"use identity; {query}").fetchall()
+
+    def truth(self) -> list[tuple[str, str]]:
+        """(record, person) of every record that is a person's, as the warehouse names records."""
+        sources = {system: source for source, system in SYSTEM.items()}
+        with duckdb.connect(str(self.layout.truth), read_only=True) as connection:
+            rows = connection.execute(
+                "select system, table_name, record_key, person_id::varchar "
+                "from truth.truth.records where person_id is not null"
+            ).fetchall()
+        return [
+            (f"{sources.get(system, system)}.{table}:{key}", person)
+            for system, table, key, person in rows
+        ]
 
     def differences(self) -> dict[str, tuple[int, int]]:
         """table -> rows that raw lacks and rows that it should not have, where there are any."""
@@ -161,9 +192,15 @@ def test_the_first_day_brings_every_row_of_every_system(life):
         assert totals["read"] == sum(counted[SYSTEM.get(source, source)].values())
 
 
-def test_the_warehouse_stands_on_them(life):
+@pytest.fixture(scope="module")
+def known(life) -> dict[str, str]:
+    """Record -> customer on the first evening."""
+    return life.resolve("first")
+
+
+def test_the_warehouse_stands_on_them(life, known):
     """Every mart is built and audited; the rules of this company's own staging hold."""
-    run_id = f"run_{life.day}"
+    run_id = "first"
     built = pipeline.build_marts(life.settings, life.day, run_id)
     assert built.keys() == {"success", "pass"}
     assert pipeline.audit(life.settings, life.day, run_id, "marts")["failed"] == 0
@@ -180,6 +217,23 @@ def test_the_warehouse_stands_on_them(life):
     assert tested.keys() == {"pass"}
 
 
+def test_who_is_who_agrees_with_the_truth(life, known, tmp_path):
+    """``identity evaluate`` on what the chain says; the company itself never reads the truth."""
+    out, truth = tmp_path / "out.csv", tmp_path / "truth.csv"
+    for path, names, rows in (
+        (out, ("record_id", "customer_id"), known.items()),
+        (truth, ("record_id", "person_id"), life.truth()),
+    ):
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([names, *rows])
+    done = CliRunner().invoke(identity, ["evaluate", str(out), "--truth", str(truth), "--json"])
+    assert done.exit_code == 0, done.output
+    judged = json.loads(done.stdout)
+    assert judged["records"] > 1_000
+    assert judged["pairwise"]["precision"] >= 0.99
+    assert judged["pairwise"]["recall"] >= 0.88
+
+
 def test_days_that_pass_bring_changes_late_files_and_deletions(life):
     company.advance(life.layout, 1, lambda _: None)
     life.collect()
@@ -187,3 +241,28 @@ def test_days_that_pass_bring_changes_late_files_and_deletions(life):
     company.advance(life.layout, 2, lambda _: None)
     life.collect()
     assert life.differences() == {}
+
+
+def test_customers_keep_their_ids_and_a_reviewer_undoes_a_merge(life, known):
+    company.advance(life.layout, 1, lambda _: None)
+    life.collect()
+    after = life.resolve("after")
+    assert len(after) > len(known)
+    moved = {(known[each], after[each]) for each in known.keys() & after.keys()}
+    led_on = set(life.identity("after", "select old_id, new_id from customer_id_map"))
+    assert {(old, new) for old, new in moved if old != new} <= led_on
+    one, other = life.identity(
+        "after",
+        "select record_l, record_r from identity_links where rule = 'identifier' and together "
+        "order by all limit 1",
+    )[0]
+    decisions.decide(state.engine(life.settings), "cannot_link", one, other, "reviewer")
+    parted = life.resolve("parted")
+    assert parted[one] != parted[other]
+    assert after[one] in (parted[one], parted[other])
+    events = life.identity(
+        "parted",
+        "select distinct reason from identity_changes "
+        f"where run_id = 'parted' and old_id = '{after[one]}'",
+    )
+    assert events == [("split",)]

@@ -121,6 +121,7 @@ def test_build_waits_for_every_source_and_publishes_last(dag_bag, sources):
         "begin",
         "load_raw",
         "audit_raw",
+        "resolve_identities",
         "build_marts",
         "audit_marts",
         "train_if_needed",

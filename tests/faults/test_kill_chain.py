@@ -43,6 +43,7 @@ killing.preload(
     "sklearn.ensemble",
     "customer360.scoring.churn",
     "customer360.activation.exports",
+    "customer360.identity.engine",
     "customer360.quality",
     "tests.faults.test_kill_chain",
 )
@@ -56,6 +57,7 @@ STEPS = (
     "begin",
     "load_raw",
     "audit raw",
+    "resolve_identities",
     "build_marts",
     "audit marts",
     "train_if_needed",
@@ -265,7 +267,13 @@ class Worlds:
         working = self.copy(world)
         seconds, before = {}, {}
         for step in STEPS:
-            if step in ("extract till", "load_raw", "build_marts", "publish"):
+            if step in (
+                "extract till",
+                "load_raw",
+                "resolve_identities",
+                "build_marts",
+                "publish",
+            ):
                 before[step] = self.copy(working)
             seconds[step] = finish(step, working)
         return Start(world, serves, seconds, before, fingerprint(working))
@@ -468,6 +476,7 @@ def fill_before_landing() -> None:
     [
         ("extract till", fill_before_landing),
         ("load_raw", limit_file_size),
+        ("resolve_identities", limit_file_size),
         ("build_marts", limit_file_size),
         ("publish", limit_file_size),
     ],

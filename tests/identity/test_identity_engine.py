@@ -222,6 +222,8 @@ def test_a_wrong_merge_is_undone_stays_undone_and_the_old_id_returns(company):
     assert company.resolve("fifth", day=NEXT_DAY, learn=True) == after
     changes = con.execute("SELECT reason FROM identity.identity_changes WHERE run_id = 'fourth'")
     assert changes.fetchall() == [("undo",)]
+    led_on = con.execute("SELECT reason FROM identity.customer_id_map WHERE reason = 'merge'")
+    assert led_on.fetchall() == []  # the old id is a customer again
 
 
 def test_people_link_what_shares_nothing_and_may_take_it_back(company):

@@ -24,6 +24,7 @@ CHAIN = [
     "begin",
     "load_raw",
     "audit:raw",
+    "resolve_identities",
     "build_marts",
     "audit:marts",
     "train_if_needed",

@@ -140,6 +140,12 @@ def test_a_source_that_delivers_nothing_is_not_published_and_not_inherited(compa
     assert ask(company, "select count(*) from products") == [(12,)]
 
 
+def test_marts_stand_on_resolved_identities(company):
+    pipeline.begin(company.settings, LAST_DAY, "run")
+    with pytest.raises(Customer360Error, match="run its step resolve_identities first"):
+        pipeline.build_marts(company.settings, LAST_DAY, "run")
+
+
 def test_too_many_bad_rows_stop_the_run_and_say_which(company, chain):
     rows = company.read("transactions")
     quantity = [-1 if index % 10 == 0 else 1 for index in range(rows.num_rows)]
@@ -172,6 +178,7 @@ def holds_the_rules_on_tiny_rows(company):
     settings = company.settings
     config = load_config(settings)
     pipeline.begin(settings, LAST_DAY, "unit")
+    pipeline.resolve_identities(settings, LAST_DAY, "unit")
     pipeline.build_marts(settings, LAST_DAY, "unit")
     pipeline.score(settings, LAST_DAY, "unit")
     pipeline.build_scored_marts(settings, LAST_DAY, "unit")
@@ -179,7 +186,7 @@ def holds_the_rules_on_tiny_rows(company):
     counts = transform.run_dbt(
         settings, config, LAST_DAY, marts, ["test", "--select", "test_type:unit"]
     )
-    assert counts == {"pass": 14}
+    assert counts == {"pass": 13}
 
 
 def documents_every_column(company):

@@ -1,1 +1,3 @@
+{{ config(materialized='table') }}
+
 {{ union_feeds('person_records') }}

@@ -153,16 +153,20 @@ ORDER BY changed_on, new_id, old_id
 """
 
 _ID_MAP = """
-WITH RECURSIVE reached AS (
+WITH RECURSIVE present AS (SELECT customer_id FROM memory_customer WHERE closed IS NULL),
+-- a merge that was undone leads nowhere: its old id is a customer again
+led AS (
     SELECT old_id, new_id, reason FROM memory_change
+    WHERE reason <> 'merge' OR old_id NOT IN (SELECT customer_id FROM present)
+),
+reached AS (
+    SELECT old_id, new_id, reason FROM led
     UNION
-    SELECT reached.old_id, memory_change.new_id, memory_change.reason
-    FROM reached JOIN memory_change ON memory_change.old_id = reached.new_id
+    SELECT reached.old_id, led.new_id, led.reason
+    FROM reached JOIN led ON led.old_id = reached.new_id
 )
 SELECT old_id, new_id, CASE WHEN bool_or(reason = 'merge') THEN 'merge' ELSE 'split' END AS reason
-FROM reached
-SEMI JOIN (SELECT customer_id FROM memory_customer WHERE closed IS NULL) AS present
-    ON present.customer_id = new_id
+FROM reached SEMI JOIN present ON present.customer_id = new_id
 WHERE old_id <> new_id GROUP BY old_id, new_id ORDER BY old_id, new_id
 """
 

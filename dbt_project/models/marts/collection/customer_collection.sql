@@ -7,6 +7,7 @@ with known_by as (
         {{ is_known_by_stage('behavioural') }} as has_behavioural,
         {{ is_known_by_stage('active') }} as has_active
     from {{ ref('customer_identifiers') }}
+    where learned_to is null
     group by customer_id
 ),
 

@@ -5,6 +5,7 @@ with seen as (
         max(last_seen_on) as last_seen_on,
         cast(count(distinct source) as integer) as source_systems
     from {{ ref('customer_identifiers') }}
+    where learned_to is null
     group by customer_id
 ),
 

@@ -10,3 +10,14 @@
     'created_at',
     'updated_at'
 ) }}
+union all
+{{ identifiers_of(
+    "(select * from " ~ source_rows('campaigns', 'redemptions') ~ " as redemptions inner join (select coupon_code,"
+        ~ " contact_id from " ~ source_rows('campaigns', 'coupons') ~ " as given) as coupons using (coupon_code))",
+    record_id('campaigns.contacts', 'contact_id'),
+    [
+        ['order_no', 'order_no', 'false'],
+    ],
+    'redeemed_at',
+    'redeemed_at'
+) }}

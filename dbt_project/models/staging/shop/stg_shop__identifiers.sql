@@ -32,3 +32,16 @@ union all
     'ordered_at',
     'updated_at'
 ) }}
+union all
+-- The number of a delivery is the customer's own where the customer receives it.
+{{ identifiers_of(
+    "(select orders.* from " ~ source_rows('shop', 'orders') ~ " as orders inner join "
+        ~ source_rows('shop', 'accounts') ~ " as accounts on orders.account_id = accounts.account_id and "
+        ~ person_name('orders.consignee') ~ " = " ~ person_name('accounts.real_name') ~ ")",
+    record_id('shop.accounts', 'account_id'),
+    [
+        ['phone', real_phone('mobile'), 'false'],
+    ],
+    'ordered_at',
+    'updated_at'
+) }}
