@@ -501,7 +501,14 @@ def _same_content(
     if contract.cursor or contract.each_file == "once":
         same_day = [batch for batch in earlier if batch.day == as_of]
         return next((batch for batch in same_day if batch.content == content), None)
-    return earlier[-1] if earlier and earlier[-1].content == content else None
+    if not earlier:
+        return None
+    # A batch stands for what it corrected as well, or reading again would undo the correction.
+    contents = {batch.batch: batch for batch in earlier if batch.as_of == earlier[-1].as_of}
+    same: Batch | None = earlier[-1]
+    while same is not None and same.content != content:
+        same = contents.get(same.supersedes or "")
+    return earlier[-1] if same else None
 
 
 def _sha256(file: Path) -> str:

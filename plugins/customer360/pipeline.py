@@ -141,11 +141,22 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
 
 def _checked_config(settings: Settings) -> Config:
+    from customer360.identity.config import load_identity_config
     from customer360.transform import check_rules
 
     config = load_config(settings)
     check_rules(config)
+    load_identity_config(settings)
     return config
+
+
+def check_configuration(settings: Settings) -> None:
+    """See that every file of ``config/`` can be worked with, before anything starts.
+
+    Raises:
+        ConfigError: names file, place and mend.
+    """
+    _checked_config(settings)
 
 
 def _clear_spill(settings: Settings) -> None:
@@ -569,6 +580,7 @@ def status(settings: Settings) -> dict[str, Any]:
         "as_of": run["as_of"].isoformat(),
         "status": run["status"],
         "failed_step": failed[0] if failed else None,
+        "unbuilt": _unbuilt(engine, run["as_of"]),
         "taken_up": {"at": taken_up["started_at"].isoformat(), **taken_up["result"]}
         if taken_up
         else None,
@@ -599,6 +611,16 @@ def status(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _unbuilt(engine: Engine, as_of: dt.date) -> dict[str, Any] | None:
+    """The newest day after ``as_of`` whose sources were asked and that was not built."""
+    day = state.last_day_of(engine, INGEST)
+    if day is None or day <= as_of:
+        return None
+    last = {step["step"]: step["status"] for step in state.run_steps(engine, _ingest_id(day))}
+    failed = [name.removeprefix("extract_") for name, ended in last.items() if ended == "failed"]
+    return {"as_of": day.isoformat(), "failed_sources": sorted(failed)}
+
+
 def _settle_stale(done: dict[str, Any]) -> dict[str, int]:
     """Take out of a day's steps what was made good: by a later reading, or by policy.
 
@@ -619,12 +641,19 @@ def _settle_stale(done: dict[str, Any]) -> dict[str, int]:
     return stale
 
 
+def _unbuilt_in_words(unbuilt: dict[str, Any]) -> str:
+    failed = ", ".join(unbuilt["failed_sources"])
+    why = f"could not read {failed}" if failed else "its sources were read, no build has begun"
+    return f"{unbuilt['as_of']} is not built: {why}"
+
+
 def format_summary(status: dict[str, Any]) -> str:
     """``status`` for a person."""
     lines = [
         f"{status['company']} as of {status['as_of']}: {status['status']}"
         + (f" in step {status['failed_step']}" if status["failed_step"] else ""),
         *([f"its gates: {status['reports']}"] if status["failed_step"] else []),
+        *([_unbuilt_in_words(status["unbuilt"])] if status["unbuilt"] else []),
         *([_taken_up_line(status["taken_up"])] if status["taken_up"] else []),
         "",
         f"{'source':<20}{'read':>12}{'loaded':>12}{'duplicates':>12}{'quarantined':>12}",

@@ -107,7 +107,7 @@ def replay(source: str, table: str, corrected: Path | None, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps(found))
     else:
-        click.echo(f"{told}; the next run loads them")
+        click.echo(f"{told}; the next run judges them and loads those that are good")
 
 
 def _declared(source: str, table: str) -> tuple[Settings, Config]:

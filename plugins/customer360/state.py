@@ -40,6 +40,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    func,
     insert,
     select,
     text,
@@ -458,6 +459,14 @@ def record_step(engine: Engine, run_id: str, step: str) -> Iterator[dict[str, An
                 .where(steps.c.run_id == run_id, steps.c.step == step, steps.c.attempt == attempt)
                 .values(status=status, seconds=time.monotonic() - clock, result=result)
             )
+
+
+def last_day_of(engine: Engine, prefix: str) -> dt.date | None:
+    """The newest day in ids ``<prefix><day>`` of recorded steps."""
+    query = select(func.max(steps.c.run_id)).where(steps.c.run_id.startswith(prefix))
+    with engine.begin() as connection:
+        newest = connection.execute(query).scalar()
+    return dt.date.fromisoformat(newest.removeprefix(prefix)) if newest else None
 
 
 def run_steps(engine: Engine, run_id: str) -> list[RowMapping]:

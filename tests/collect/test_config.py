@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 from pydantic import ValidationError
 
+from customer360 import pipeline
 from customer360.config import Segment, load_config
 from customer360.exceptions import ConfigError
 
@@ -107,3 +108,15 @@ def test_a_day_without_data_is_refused_at_once(company, day):
 def test_a_rule_names_its_columns():
     rule = Segment(description="", owner="", rule="a > 1 and coalesce(b, 0) in (1, 2)")
     assert rule.columns == {"a", "b"}
+
+
+def test_a_wrong_section_of_identity_yml_is_found_before_anything_starts(company):
+    company.write()
+    pipeline.check_configuration(company.settings)
+    file = company.root / "config" / "identity.yml"
+    file.write_text("defaultz: {threshold: 0.9}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"identity\.yml: 'defaultz' is neither"):
+        pipeline.check_configuration(company.settings)
+    file.write_text("defaults: {treshold: 0.9}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"identity\.yml: tiny\.treshold: unknown key"):
+        pipeline.check_configuration(company.settings)

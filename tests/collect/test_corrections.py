@@ -104,6 +104,9 @@ def test_a_replay_ends_in_the_state_of_good_rows(
     list(landing.extract_source(company.settings, config, source, LAST_DAY))
     raw.load(company.settings, config, LAST_DAY, "third")
     assert states(company) == good
+    list(landing.extract_source(company.settings, config, source, EARLIER))
+    raw.load(company.settings, config, LAST_DAY, "fourth")
+    assert states(company) == good
 
 
 def test_a_correction_that_is_wrong_again_stays_in_quarantine(company, tmp_path):

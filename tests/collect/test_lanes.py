@@ -94,6 +94,21 @@ def test_a_day_that_brought_nothing_new_counts_as_a_delivery(company):
     pipeline.mark_stale(company.settings, "customer_file", following + dt.timedelta(days=1))
 
 
+def test_the_status_says_which_newer_day_was_not_built(company):
+    settings = company.settings
+    engine = pipeline._engine(settings)
+    pipeline.extract(settings, "till", DAY)
+    pipeline.begin(settings, DAY, "run")
+    assert pipeline.status(settings)["unbuilt"] is None
+    following = DAY + dt.timedelta(days=1)
+    pipeline.extract(settings, "customer_file", following)
+    with pytest.raises(OSError), state.record_step(engine, f"ingest_{following}", "extract_till"):
+        raise OSError("down")
+    told = pipeline.status(settings)
+    assert told["unbuilt"] == {"as_of": "2017-03-07", "failed_sources": ["till"]}
+    assert "2017-03-07 is not built: could not read till" in pipeline.format_summary(told)
+
+
 def test_the_status_names_the_stale_source_until_it_has_been_read(company):
     settings, engine = company.settings, pipeline._engine(company.settings)
     allow_stale(company, default="accept")

@@ -48,6 +48,10 @@ def extract_hour(settings: Settings, source: str, hour: dt.datetime) -> dict[str
     return _do(settings, f"extract_hour:{source}", as_of=hour.isoformat())
 
 
+def check_configuration(settings: Settings) -> None:
+    """The fake company has none."""
+
+
 def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
     result = _do(settings, f"stale:{source}", as_of=str(as_of))
     faults = json.loads((settings.data_dir / "fake" / "faults.json").read_text())

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from customer360.processes import is_alive, wait_until_ended
-from customer360.settings import PROJECT, Settings
+from customer360.settings import PROJECT, Settings, load_settings
 from customer360_airflow.local import instance as local
 from customer360_airflow.local.instance import Instance, Running
 
@@ -120,3 +120,15 @@ def test_the_first_process_ends_though_its_session_holds_a_zombie():
         start_new_session=False,
     )
     assert done.stdout == "ended\n", done.stderr
+
+
+def test_connections_of_the_environment_reach_airflow_and_its_other_settings_do_not(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_TICKETS", "postgres://u@h/db")
+    monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "999")
+    instance = Instance.of(load_settings("tiny"))
+    made = instance.environment("run", 8080, 8081)
+    assert made["AIRFLOW_CONN_TICKETS"] == "postgres://u@h/db"
+    assert made["AIRFLOW__CORE__PARALLELISM"] != "999"

@@ -112,6 +112,13 @@ def load_identity_config(settings: Settings) -> IdentityConfig:
         raise ConfigError(f"{path.name}{line}: not valid YAML in UTF-8") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path.name}: must hold 'defaults' and one section a company")
+    sources = path.with_name("sources.yml")
+    known = yaml.safe_load(sources.read_text(encoding="utf-8")) if sources.exists() else document
+    for section in document:
+        if section != "defaults" and section not in known:
+            raise ConfigError(
+                f"{path.name}: '{section}' is neither 'defaults' nor a company of sources.yml"
+            )
     return parse_identity_config(document, settings.company, path)
 
 

@@ -136,6 +136,7 @@ def _drive(days: list[dt.date]) -> None:
     from customer360 import pipeline
 
     settings = load_settings()
+    pipeline.check_configuration(settings)
     for day in days:
         check_day(settings, day)
     sources = [source.name for source in declared_sources(settings)]

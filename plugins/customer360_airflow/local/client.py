@@ -56,7 +56,10 @@ class Client:
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                 break
         else:
-            raise LocalAirflowError(f"Airflow's API does not answer {method} {path}.")
+            raise LocalAirflowError(
+                f"Airflow's API does not answer {method} {path}. If Airflow was ended meanwhile, "
+                "give the command again: it goes on where it was cut off."
+            )
         raise LocalAirflowError(
             f"Airflow's API refuses {method} {path}: {answer.status_code} {answer.text[:300]}"
         )

@@ -192,8 +192,14 @@ class Instance:
             "usage_data_collection__enabled": False,
             **self._connections(),
         }
+        # Connections are the user's own; every other setting of Airflow is this instance's.
+        kept_variables = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("AIRFLOW") or key.startswith("AIRFLOW_CONN_")
+        }
         return {
-            **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")},
+            **kept_variables,
             **{f"AIRFLOW__{key.upper()}": str(value) for key, value in airflow.items()},
             "AIRFLOW_HOME": str(self.home),
             MARKER: str(self.home),

@@ -453,7 +453,12 @@ def write_connections(layout: Layout, state: State, server: postgres.Server) -> 
     text = json.dumps({each.system: asdict(each) for each in found}, indent=2) + "\n"
     write_atomically(layout.connections, text, mode=0o600)
     uris = {f"demo_{each.system}": each.airflow for each in found}
-    write_atomically(layout.pipeline_connections, json.dumps(uris, indent=2) + "\n", mode=0o600)
+    # Connections that somebody else added to the file stay.
+    known_uris = {}
+    if layout.pipeline_connections.exists():
+        known_uris = json.loads(layout.pipeline_connections.read_text(encoding="utf-8"))
+    text = json.dumps(known_uris | uris, indent=2) + "\n"
+    write_atomically(layout.pipeline_connections, text, mode=0o600)
 
 
 def web_processes(layout: Layout) -> list[psutil.Process]:
