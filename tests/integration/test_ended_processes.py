@@ -4,6 +4,7 @@ The parent of an orphan there is a program that never waits for it. Here such a 
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,7 +129,11 @@ def test_connections_of_the_environment_reach_airflow_and_its_other_settings_do_
     monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path))
     monkeypatch.setenv("AIRFLOW_CONN_TICKETS", "postgres://u@h/db")
     monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "999")
-    instance = Instance.of(load_settings("tiny"))
-    made = instance.environment("run", 8080, 8081)
+    instance = Instance.of(load_settings(f"test_{os.getpid()}"))
+    instance.prepare_home()
+    try:
+        made = instance.environment("run", 8080, 8081)
+    finally:
+        shutil.rmtree(instance.home)
     assert made["AIRFLOW_CONN_TICKETS"] == "postgres://u@h/db"
     assert made["AIRFLOW__CORE__PARALLELISM"] != "999"
