@@ -91,6 +91,7 @@ def declared(living: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "config").mkdir()
     for file in ("audiences", "policies"):
         section = yaml.safe_load((PROJECT / "config" / f"{file}.yml").read_text("utf-8"))
+        section["complete_journey"].pop("trust", None)  # it names fields of another company
         text = yaml.safe_dump({"tiny": section["complete_journey"]}, sort_keys=False)
         (tmp_path / "config" / f"{file}.yml").write_text(text, encoding="utf-8")
     content = {
@@ -191,7 +192,7 @@ def test_a_repeated_cursor_is_a_loop_and_its_page_is_not_kept(
     living: Layout, declared: Config
 ) -> None:
     order(living, system="callcentre", kind="repeated-cursor", times=1, after=2)
-    with pytest.raises(SourceError, match=r"page 3: .*a cursor that it named before.*circle"):
+    with pytest.raises(SourceError, match=r"page \d+: .*a cursor that it named before.*circle"):
         land(declared, "callcentre")
     assert landing.batches(load_settings()) == []
     batch = land(declared, "callcentre")["tickets"]
