@@ -64,6 +64,7 @@ def content(folder):
     return found
 
 
+@pytest.mark.faults
 def test_same_seed_gives_the_same_content_however_it_is_cut(tmp_path, monkeypatch):
     web = importlib.import_module("customer360.demo.world.web")
     engine = importlib.import_module("customer360.demo.world.engine")

@@ -82,6 +82,7 @@ def apply(company: Company, change: tuple) -> None:
             decisions.undo(company.engine, number, "test")
 
 
+@pytest.mark.faults
 @settings(
     max_examples=EXAMPLES, deadline=None, derandomize="CUSTOMER360_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),

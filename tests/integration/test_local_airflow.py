@@ -187,6 +187,7 @@ def test_the_hourly_lane_reads_beside_a_build_that_holds_the_warehouse(local):
     assert local.steps("2017-03-16T14:00:00") == ["extract_hour:till"]
 
 
+@pytest.mark.faults
 def test_several_days_follow_each_other_whole(local):
     local.break_steps(**{"extract:till@2017-04-02": "gate", "activate": "sleep:3"})
     done = local("backfill", "--from", "2017-04-01", "--to", "2017-04-03")
