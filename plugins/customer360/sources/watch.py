@@ -55,6 +55,7 @@ class Watch:
         spared: set[Identity],
     ) -> None:
         self._progress = progress
+        self._asking = threading.Lock()
         self._is_ours = is_ours
         self._spared = spared
         self.has_cut = False
@@ -71,10 +72,15 @@ class Watch:
             done.set()
             thread.join()
 
+    def _ask(self) -> object:
+        """The progress; limits may stand in each other, and one connection answers them all."""
+        with self._asking:
+            return self._progress()
+
     def _watch(self, done: threading.Event, seconds: float) -> None:
-        last, since = self._progress(), time.monotonic()
+        last, since = self._ask(), time.monotonic()
         while not done.wait(min(0.5, seconds / 4)):
-            now = self._progress()
+            now = self._ask()
             if now != last:
                 last, since = now, time.monotonic()
             elif time.monotonic() - since > seconds:
