@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from customer360 import landing
 from customer360.config import Config, Table
@@ -102,22 +103,13 @@ def _rows_at(
     places: list[dict[str, Any]],
 ) -> str:
     """A relation of the batch's rows at ``places``, with ``_file``."""
-    connection.execute("create or replace temp table places (_file varchar, _position bigint)")
-    connection.executemany(
-        "insert into places values (?, ?)", [(place["file"], place["position"]) for place in places]
-    )
-    rows = _with_file(connection, landing.verify(settings, batch)["rows.parquet"])
+    shape = pa.schema({"file": pa.string(), "position": pa.int64()})
+    connection.register("places", pa.Table.from_pylist(places, schema=shape))
+    rows = landing.with_file(connection, landing.verify(settings, batch)["rows.parquet"])
     return (
         f"(select landed.* from {rows} as landed semi join places "
-        "on landed._position = places._position and landed._file is not distinct from places._file)"
+        "on landed._position = places.position and landed._file is not distinct from places.file)"
     )
-
-
-def _with_file(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
-    """A landed file as a relation with ``_file``, null for systems without files."""
-    scan = f"read_parquet({literal(path)})"
-    names = connection.execute(f"select column_name from (describe from {scan})").fetchall()
-    return scan if ("_file",) in names else f"(select null::varchar as _file, * from {scan})"
 
 
 def replay(
@@ -189,8 +181,12 @@ def _land_again(
     """Land the batch that supersedes ``batch``."""
     batch_id = f"{batch.as_of}/{batch.batch}"
     files = landing.verify(settings, batch)
-    rows = _with_file(connection, files["rows.parquet"])
-    rejects = _with_file(connection, files["rejects.parquet"]) if "rejects.parquet" in files else ""
+    rows = landing.with_file(connection, files["rows.parquet"])
+    rejects = (
+        landing.with_file(connection, files["rejects.parquet"])
+        if "rejects.parquet" in files
+        else ""
+    )
     chosen = f"(from corrections where _batch = {literal(batch_id)})"
     same = "held._position = new._position::bigint and held._file is not distinct from new._file"
     places = f"select _file, _position from {rows}"

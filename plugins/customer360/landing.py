@@ -516,6 +516,13 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def with_file(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
+    """A landed file as a relation with ``_file``, null for systems without files."""
+    scan = f"read_parquet({literal(path)})"
+    names = connection.execute(f"select column_name from (describe from {scan})").fetchall()
+    return scan if ("_file",) in names else f"(select null::varchar as _file, * from {scan})"
+
+
 def verify(settings: Settings, batch: Batch) -> dict[str, Path]:
     """The batch's data files after their hashes were compared with the manifest.
 

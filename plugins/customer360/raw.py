@@ -287,7 +287,7 @@ class _Loader:
 
     def _load_batch(self, batch: Batch) -> None:
         files = landing.verify(self.settings, batch)
-        landed_rows = self._with_file(f"read_parquet({literal(files['rows.parquet'])})")
+        landed_rows = landing.with_file(self.connection, files["rows.parquet"])
         missing = [column for column in self.table.columns if column not in batch.columns]
         if missing:
             raise Customer360Error(
@@ -334,15 +334,6 @@ class _Loader:
                 read, accepted, accepted - loaded, quarantined, self.run_id,
             ],
         )  # fmt: skip
-
-    def _with_file(self, relation: str) -> str:
-        """``relation`` with a column ``_file``, which only rows of files have."""
-        names = self.connection.execute(
-            f"select column_name from (describe from {relation})"
-        ).fetchall()
-        if ("_file",) in names:
-            return relation
-        return f"(select null::varchar as _file, * from {relation})"
 
     def _row_text(self) -> str:
         cells = ", ".join(f"coalesce({column}::varchar, chr(30))" for column in self.columns)
@@ -391,7 +382,7 @@ class _Loader:
                 """
             )
         if "rejects.parquet" in files:
-            refusals = self._with_file(f"read_parquet({literal(files['rejects.parquet'])})")
+            refusals = landing.with_file(self.connection, files["rejects.parquet"])
             self.connection.execute(
                 f"insert into meta.quarantine select {prefix}, _position, 'format', null, _reason, "
                 f"to_json({{line: _line}})::varchar, _file from {refusals}"
