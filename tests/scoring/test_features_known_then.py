@@ -118,7 +118,8 @@ def test_training_rows_stand_on_it(now):
     """A long history around it, so that there are windows to learn from."""
     now.execute(
         "insert into orders select 'x' || n || '-' || d, 'x' || n, "
-        "date '2024-06-01' + (d * 9 + n)::integer, 1000, 1 from range(40) people(n), range(80) days(d)"
+        "date '2024-06-01' + (d * 9 + n)::integer, 1000, 1 "
+        "from range(40) people(n), range(80) days(d)"
     )
     rows = training_rows(now, date(2026, 6, 28), HORIZON)
     ids = set(rows.frame["customer_id"])
