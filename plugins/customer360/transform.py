@@ -6,9 +6,11 @@ any SQL of the warehouse (``dbt_project/``).
 
 import datetime as dt
 import difflib
+import hashlib
 import json
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,12 @@ DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
 WORKSPACES = ("staging", "unify", "identity", "scores")
 """Schemas of the work file that are not published."""
+
+RUN_VARS = ("as_of", "cutoff", "increment")
+"""What dbt is told that may differ from night to night."""
+
+PARSED = "parsed_rules"
+"""Says which rules the parsed project in dbt's folder is of."""
 
 PEOPLE = ("+union_person_records", "+union_identifiers")
 """The models that identity resolution reads, with what they are built from; nothing else is."""
@@ -202,6 +210,8 @@ def run_dbt(
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
+    rules = project_rules(settings, config)
+    manifest = _parsed(settings, rules)
     project = assemble(settings)
     os.environ.update(
         {
@@ -213,7 +223,7 @@ def run_dbt(
         }
     )
     try:
-        outcome = dbtRunner().invoke(
+        outcome = dbtRunner(manifest).invoke(
             [
                 *arguments,
                 "--project-dir", str(project),
@@ -222,6 +232,7 @@ def run_dbt(
                 "--log-path", str(settings.data_dir / "dbt" / "logs"),
                 "--vars", json.dumps(dbt_vars(config, as_of)),
                 "--log-level", "warn",
+                "--log-level-file", "warn",
                 "--no-use-colors",
             ]
         )  # fmt: skip
@@ -236,6 +247,8 @@ def run_dbt(
         raise disk_full(settings, "dbt", unwritten)
     if outcome.exception is not None:
         raise Customer360Error(f"dbt could not run: {_short(outcome.exception)}")
+    if manifest is None:
+        (settings.data_dir / "dbt" / PARSED).write_text(rules, encoding="utf-8")
     results = list(getattr(outcome.result, "results", []) or [])
     counts: dict[str, int] = {}
     for result in results:
@@ -247,6 +260,41 @@ def run_dbt(
     if not outcome.success:
         raise Customer360Error("dbt did not succeed; see its log")
     return counts
+
+
+def project_rules(settings: Settings, config: Config) -> str:
+    """Changes when dbt could build a table in another way than before, for the same rows and day."""
+    told = {
+        name: value
+        for name, value in dbt_vars(config, dt.date(2000, 1, 1)).items()
+        if name not in RUN_VARS
+    }
+    versions = [version(package) for package in ("dbt-core", "dbt-duckdb", "duckdb")]
+    digest = hashlib.sha256(json.dumps([versions, told]).encode())
+    digest.update(dbt_sources(settings).encode())
+    for path in sorted(DBT_PROJECT.rglob("*")):
+        if path.suffix in (".sql", ".yml", ".csv") and path.name != GENERATED:
+            digest.update(str(path.relative_to(DBT_PROJECT)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _parsed(settings: Settings, rules: str) -> Any | None:
+    """The project as dbt parsed it last; None where it has to be parsed anew.
+
+    dbt's own partial parsing begins anew whenever a variable changes, and the day does each night.
+    """
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    folder = settings.data_dir / "dbt"
+    mark, packed = folder / PARSED, folder / "partial_parse.msgpack"
+    if not (mark.exists() and packed.exists() and mark.read_text(encoding="utf-8") == rules):
+        mark.unlink(missing_ok=True)
+        return None
+    manifest = Manifest.from_msgpack(packed.read_bytes(), decoder=extended_mashumuro_decoder)
+    manifest.build_flat_graph()
+    return manifest
 
 
 def published_tables(settings: Settings) -> dict[str, dict[str, Any]]:
