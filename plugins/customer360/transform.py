@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from customer360 import vault
 from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
 from customer360.exceptions import ConfigError, Customer360Error, GateError
@@ -24,8 +25,14 @@ from customer360.warehouse import disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
-WORKSPACES = ("staging", "unify", "identity", "scores")
+WORKSPACES = ("scores", "changes")
 """Schemas of the work file that are not published."""
+
+WORKSPACE_FILE = "workspace.duckdb"
+"""Beside the work file: staging, unions and identities, with the values themselves."""
+
+VAULT_FILE = "vault.duckdb"
+"""Beside the work file: personal values by token; it is published with the snapshot."""
 
 RUN_VARS = ("as_of", "cutoff", "increment")
 """What dbt is told that may differ from night to night."""
@@ -172,6 +179,7 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
         "company_sources": list(config.sources.sources),
         "source_stages": {name: source.stage for name, source in config.sources.sources.items()},
         "ask": [question.model_dump() for question in config.policies.ask],
+        "survivorship": config.policies.survivorship.model_dump(mode="json"),
         "source_keys": {
             name: {table_name: list(table.key) for table_name, table in source.tables.items()}
             for name, source in config.sources.sources.items()
@@ -197,9 +205,18 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
 
 
 def run_dbt(
-    settings: Settings, config: Config, as_of: dt.date, marts: Path, arguments: list[str]
+    settings: Settings,
+    config: Config,
+    as_of: dt.date,
+    marts: Path,
+    arguments: list[str],
+    *,
+    increment: bool = False,
 ) -> dict[str, int]:
     """One dbt invocation in this process on the marts file ``marts``.
+
+    With ``increment``, the tables there and in the workspace are those of an earlier run
+    (``customer360.increments``), and are brought up to date.
 
     Returns:
         How many nodes ended in each status.
@@ -211,12 +228,18 @@ def run_dbt(
     from dbt.cli.main import dbtRunner
 
     rules = project_rules(settings, config)
-    manifest = _parsed(settings, rules)
+    manifest = _parsed(settings, rules) if arguments[0] == "build" else None
     project = assemble(settings)
+    told = dbt_vars(config, as_of)
+    if increment:
+        told["increment"] = True
+        arguments = [*arguments, "--exclude-resource-type", "seed"]
     os.environ.update(
         {
             "CUSTOMER360_MARTS": str(marts),
             "CUSTOMER360_RAW": str(settings.raw_path),
+            "CUSTOMER360_WORKSPACE": str(marts.with_name(WORKSPACE_FILE)),
+            "CUSTOMER360_VAULT": str(marts.with_name(VAULT_FILE)),
             "CUSTOMER360_THREADS": str(settings.threads),
             "CUSTOMER360_MEMORY": settings.memory_limit,
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
@@ -230,7 +253,7 @@ def run_dbt(
                 "--profiles-dir", str(project),
                 "--target-path", str(settings.data_dir / "dbt"),
                 "--log-path", str(settings.data_dir / "dbt" / "logs"),
-                "--vars", json.dumps(dbt_vars(config, as_of)),
+                "--vars", json.dumps(told),
                 "--log-level", "warn",
                 "--log-level-file", "warn",
                 "--no-use-colors",
@@ -262,8 +285,20 @@ def run_dbt(
     return counts
 
 
+def whole_tables(settings: Settings) -> list[str]:
+    """Names of the marts that are computed anew each time, from the last dbt run."""
+    manifest = json.loads((settings.data_dir / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    return [
+        node["name"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        and node["schema"] == "main"
+        and node["config"]["materialized"] == "table"
+    ]
+
+
 def project_rules(settings: Settings, config: Config) -> str:
-    """Changes when dbt could build a table in another way than before, for the same rows and day."""
+    """Changes when dbt could make another table than before of the same rows and day."""
     told = {
         name: value
         for name, value in dbt_vars(config, dt.date(2000, 1, 1)).items()
@@ -272,6 +307,7 @@ def project_rules(settings: Settings, config: Config) -> str:
     versions = [version(package) for package in ("dbt-core", "dbt-duckdb", "duckdb")]
     digest = hashlib.sha256(json.dumps([versions, told]).encode())
     digest.update(dbt_sources(settings).encode())
+    digest.update(vault.token(vault.token_key(settings), "rules", "").encode())
     for path in sorted(DBT_PROJECT.rglob("*")):
         if path.suffix in (".sql", ".yml", ".csv") and path.name != GENERATED:
             digest.update(str(path.relative_to(DBT_PROJECT)).encode())
