@@ -10,13 +10,15 @@
     {{ attribute }} in ('name', 'phone', 'email', 'address', 'birthday')
 {%- endmacro %}
 
+{#- "when true", not "else": a company may declare nothing, and a CASE needs a WHEN. -#}
+
 {#- The place of ``source`` in a list; one that is not in it comes after all that are. -#}
 {% macro place_in(names, source) -%}
-    case {{ source }}
+    case
         {%- for name in names %}
-        when '{{ name }}' then {{ loop.index0 }}
+        when {{ source }} = '{{ name }}' then {{ loop.index0 }}
         {%- endfor %}
-        else {{ names | length }}
+        when true then {{ names | length }}
     end
 {%- endmacro %}
 
@@ -26,7 +28,7 @@
         {%- for name, policy in var('survivorship').attributes.items() if policy.masters %}
         when {{ attribute }} = '{{ name }}' then {{ place_in(policy.masters, source) }}
         {%- endfor %}
-        else 0
+        when true then 0
     end
 {%- endmacro %}
 
@@ -49,7 +51,7 @@
         when attribute = '{{ name }}'
             then {{ _rule_part(own.rules, place, part) }}
         {%- endfor %}
-        else {{ _rule_part(policy.rules, place, part) }}
+        when true then {{ _rule_part(policy.rules, place, part) }}
     end
 {%- endmacro %}
 

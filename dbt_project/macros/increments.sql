@@ -30,13 +30,14 @@
 {#- The rows of an upstream of `fed_by`: all of them, on an increment those of touched pieces. -#}
 {% macro rows_of(name) -%}
     {%- set upstream = ref(name) -%}
-    {%- if not is_increment() -%}
+    {%- set fed_by = config.get('fed_by') or {} -%}
+    {%- if not is_increment() or name not in fed_by -%}
         {{ upstream }}
     {%- else -%}
         (
             select *
             from {{ upstream }}
-            where {{ config.get('fed_by')[name] }} in (select piece from {{ touched_pieces(this) }})
+            where {{ fed_by[name] }} in (select piece from {{ touched_pieces(this) }})
         )
     {%- endif -%}
 {%- endmacro %}

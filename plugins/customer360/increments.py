@@ -22,7 +22,7 @@ from customer360.config import Config
 from customer360.exceptions import PublishError
 from customer360.publish import snapshot_path
 from customer360.settings import Settings
-from customer360.transform import project_rules, staging_models
+from customer360.transform import project_rules, staging_models, whole_tables
 from customer360.warehouse import connect, literal, quote
 
 PIECE = re.compile(r"""piece=["'](\w+)["']""")
@@ -40,6 +40,13 @@ create or replace table increment.pieces (
     source varchar, column_name varchar, value varchar, piece varchar
 );
 """
+
+
+_LOADED = (
+    "select source, table_name, batch, coalesce(generation, '') as generation "
+    "from raw.meta.batches join raw.meta.tables using (source, table_name)"
+)
+"""SQL: every batch in raw, and which making of its table it stands in."""
 
 
 def kept_path(settings: Settings) -> Path:
@@ -67,7 +74,7 @@ def begin(settings: Settings, config: Config, as_of: dt.date, workspace: Path) -
                     _find_pieces(connection, config, source, columns, since, cutoff)
         connection.execute(
             "create or replace table increment.batches as select source, table_name, batch, "
-            "generation from raw.meta.batches join raw.meta.tables using (source, table_name)"
+            f"generation from ({_LOADED})"
         )
         _set(
             connection,
@@ -79,10 +86,30 @@ def begin(settings: Settings, config: Config, as_of: dt.date, workspace: Path) -
     return why
 
 
-def is_increment(settings: Settings, workspace: Path) -> bool:
-    """Whether :func:`begin` found that this run goes on from the current snapshot."""
+def base(settings: Settings, workspace: Path) -> Path | None:
+    """The snapshot that this run goes on from, as :func:`begin` found; None: a full build."""
     with connect(settings, workspace, read_only=True) as connection:
-        return _state(connection)["why_full"] == ""
+        state = _state(connection)
+    return None if state["why_full"] else settings.snapshots_dir / state["snapshot"]
+
+
+def take_up(settings: Settings, snapshot: Path, work_file: Path) -> None:
+    """Make ``work_file`` a copy of ``snapshot``, without the rows that are computed anew anyway.
+
+    What they leave free is filled again, so that the file does not grow from night to night.
+    """
+    shutil.copyfile(snapshot, work_file)
+    with connect(settings, work_file) as connection:
+        there = {
+            name
+            for (name,) in connection.execute(
+                "select table_name from duckdb_tables() where schema_name = 'main'"
+            ).fetchall()
+        }
+        for name in whole_tables(settings):
+            if name in there:
+                connection.execute(f"delete from main.{quote(name)}")
+        connection.execute("checkpoint")
 
 
 def keep(settings: Settings, workspace: Path, snapshot: Path) -> None:
@@ -93,6 +120,7 @@ def keep(settings: Settings, workspace: Path, snapshot: Path) -> None:
         connection.execute("drop schema if exists changes cascade")
         _set(connection, snapshot=snapshot.name)
         connection.execute("checkpoint")
+    workspace.chmod(0o600)
     workspace.rename(kept_path(settings))
 
 
@@ -125,9 +153,8 @@ def _why_full(settings: Settings, config: Config, as_of: dt.date) -> str | None:
         connection.execute(f"attach {literal(settings.raw_path)} as raw (read_only)")
         gone = connection.execute(
             "select distinct source || '.' || table_name from increment.batches where "
-            "(source, table_name, batch, generation) not in (select (source, table_name, batch, "
-            "generation) from raw.meta.batches join raw.meta.tables using (source, table_name)) "
-            "order by all"
+            f"(source, table_name, batch, generation) not in (select (source, table_name, batch, "
+            f"generation) from ({_LOADED})) order by all"
         ).fetchall()
     if gone:
         return f"raw was made anew: {', '.join(name for (name,) in gone)}"

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from customer360 import vault
 from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
 from customer360.exceptions import ConfigError, Customer360Error, GateError
@@ -24,20 +25,20 @@ from customer360.warehouse import disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
-WORKSPACES = ("scores",)
+WORKSPACES = ("scores", "changes")
 """Schemas of the work file that are not published."""
-
-RUN_VARS = ("as_of", "cutoff", "increment")
-"""What dbt is told that may differ from night to night."""
-
-PARSED = "parsed_rules"
-"""Says which rules the parsed project in dbt's folder is of."""
 
 WORKSPACE_FILE = "workspace.duckdb"
 """Beside the work file: staging, unions and identities, with the values themselves."""
 
 VAULT_FILE = "vault.duckdb"
 """Beside the work file: personal values by token; it is published with the snapshot."""
+
+RUN_VARS = ("as_of", "cutoff", "increment")
+"""What dbt is told that may differ from night to night."""
+
+PARSED = "parsed_rules"
+"""Says which rules the parsed project in dbt's folder is of."""
 
 PEOPLE = ("+union_person_records", "+union_identifiers")
 """The models that identity resolution reads, with what they are built from; nothing else is."""
@@ -204,9 +205,18 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
 
 
 def run_dbt(
-    settings: Settings, config: Config, as_of: dt.date, marts: Path, arguments: list[str]
+    settings: Settings,
+    config: Config,
+    as_of: dt.date,
+    marts: Path,
+    arguments: list[str],
+    *,
+    increment: bool = False,
 ) -> dict[str, int]:
     """One dbt invocation in this process on the marts file ``marts``.
+
+    With ``increment``, the tables there and in the workspace are those of an earlier run
+    (``customer360.increments``), and are brought up to date.
 
     Returns:
         How many nodes ended in each status.
@@ -218,8 +228,12 @@ def run_dbt(
     from dbt.cli.main import dbtRunner
 
     rules = project_rules(settings, config)
-    manifest = _parsed(settings, rules)
+    manifest = _parsed(settings, rules) if arguments[0] == "build" else None
     project = assemble(settings)
+    told = dbt_vars(config, as_of)
+    if increment:
+        told["increment"] = True
+        arguments = [*arguments, "--exclude-resource-type", "seed"]
     os.environ.update(
         {
             "CUSTOMER360_MARTS": str(marts),
@@ -239,7 +253,7 @@ def run_dbt(
                 "--profiles-dir", str(project),
                 "--target-path", str(settings.data_dir / "dbt"),
                 "--log-path", str(settings.data_dir / "dbt" / "logs"),
-                "--vars", json.dumps(dbt_vars(config, as_of)),
+                "--vars", json.dumps(told),
                 "--log-level", "warn",
                 "--log-level-file", "warn",
                 "--no-use-colors",
@@ -271,8 +285,20 @@ def run_dbt(
     return counts
 
 
+def whole_tables(settings: Settings) -> list[str]:
+    """Names of the marts that are computed anew each time, from the last dbt run."""
+    manifest = json.loads((settings.data_dir / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    return [
+        node["name"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        and node["schema"] == "main"
+        and node["config"]["materialized"] == "table"
+    ]
+
+
 def project_rules(settings: Settings, config: Config) -> str:
-    """Changes when dbt could build a table in another way than before, for the same rows and day."""
+    """Changes when dbt could make another table than before of the same rows and day."""
     told = {
         name: value
         for name, value in dbt_vars(config, dt.date(2000, 1, 1)).items()
@@ -281,6 +307,7 @@ def project_rules(settings: Settings, config: Config) -> str:
     versions = [version(package) for package in ("dbt-core", "dbt-duckdb", "duckdb")]
     digest = hashlib.sha256(json.dumps([versions, told]).encode())
     digest.update(dbt_sources(settings).encode())
+    digest.update(vault.token(vault.token_key(settings), "rules", "").encode())
     for path in sorted(DBT_PROJECT.rglob("*")):
         if path.suffix in (".sql", ".yml", ".csv") and path.name != GENERATED:
             digest.update(str(path.relative_to(DBT_PROJECT)).encode())
