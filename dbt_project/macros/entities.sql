@@ -477,7 +477,7 @@
 -#}
 {% macro union_feeds(entity, is_kept=true) -%}
     {%- if is_kept -%}
-        {{ config(materialized='increment', piece='piece', fed_by={'raw': 'piece'}) }}
+        {{ config(materialized='incremental', piece='piece', fed_by={'raw': 'piece'}) }}
     {%- endif -%}
     {%- set columns = entity_columns(entity) -%}
     select
