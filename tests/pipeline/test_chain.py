@@ -187,7 +187,7 @@ def holds_the_rules_on_tiny_rows(company):
     counts = transform.run_dbt(
         settings, config, LAST_DAY, marts, ["test", "--select", "test_type:unit"]
     )
-    assert counts == {"pass": 13}
+    assert counts.keys() == {"pass"}
 
 
 def documents_every_column(company):

@@ -16,8 +16,8 @@ select
     {{ local_day('facts.opened_at') }} as opened_on,
     facts.first_response_at,
     facts.resolved_at,
-    cast(date_diff('minute', facts.opened_at, facts.first_response_at) as integer) as first_response_minutes,
-    cast(date_diff('minute', facts.opened_at, facts.resolved_at) as integer) as resolution_minutes,
+    cast({{ minutes_between('facts.opened_at', 'facts.first_response_at') }} as integer) as first_response_minutes,
+    cast({{ minutes_between('facts.opened_at', 'facts.resolved_at') }} as integer) as resolution_minutes,
     facts.reopened_count,
     facts.satisfaction,
     facts.messages

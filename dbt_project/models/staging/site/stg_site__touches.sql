@@ -15,7 +15,7 @@ select
         as touch_id,
     'visit' as kind,
     case
-        when json_extract_string(any_value(events.context), '$.library.name') = 'analytics.js' then 'web'
+        when {{ json_text('any_value(events.context)', '$.library.name') }} = 'analytics.js' then 'web'
         else 'app'
     end as channel,
     'inbound' as direction,
