@@ -16,16 +16,15 @@ from tests.publish.company import publish_tables
 
 MONTHS = """
     select * from (values
-        ('a', date '2026-05-01', 'high', 2, 700, true, false, 3, true),
-        ('b', date '2026-05-01', 'low', 1, 100, true, false, 0, true),
-        ('a', date '2026-06-01', 'high', 0, 0, true, true, 0, true),
-        ('b', date '2026-06-01', 'low', 0, 0, false, true, 1, false),
-        ('c', date '2026-06-01', 'high', 1, 300, true, false, 1, false),
-        ('c', date '2026-07-01', 'low', 4, 400, true, false, 1, false)
-    ) as months (customer_id, month, value_tier, orders, spend_cents, is_active, was_active,
-        complaints, is_high_value)
+        ('a', date '2026-05-01', 'high', null, 2, 700, true, false, 3, true),
+        ('b', date '2026-05-01', 'low', null, 1, 100, true, false, 0, true),
+        ('a', date '2026-06-01', 'low', 'high', 0, 0, true, true, 0, true),
+        ('b', date '2026-06-01', 'low', 'low', 0, 0, false, true, 1, false),
+        ('c', date '2026-06-01', 'high', null, 1, 300, true, false, 1, false),
+        ('c', date '2026-07-01', 'low', 'high', 4, 400, true, false, 1, false)
+    ) as months (customer_id, month, value_tier, earlier_value_tier, orders, spend_cents, is_active,
+        was_active, complaints, is_high_value)
 """
-
 DEALS = """
     select * from (values
         ('won', timestamp '2026-06-29 17:00', timestamp '2026-06-30 17:00'),
@@ -52,16 +51,16 @@ def values(answer):
 def test_a_rate_by_month_and_tier(published):
     answer = ask(published, "retention_rate", ["month", "tier"])
     assert values(answer) == [
-        (dt.date(2026, 5, 1), "high", None),
-        (dt.date(2026, 5, 1), "low", None),
+        (dt.date(2026, 5, 1), None, None),
         (dt.date(2026, 6, 1), "high", 1.0),
         (dt.date(2026, 6, 1), "low", 0.0),
-        (dt.date(2026, 7, 1), "low", None),
+        (dt.date(2026, 6, 1), None, None),
+        (dt.date(2026, 7, 1), "high", None),
     ]
 
 
 def test_without_month_it_is_the_last_whole_month_or_the_one_that_is_named(published):
-    assert values(ask(published, "active_customers", ["tier"])) == [("high", 2.0), ("low", 0.0)]
+    assert values(ask(published, "active_customers", ["tier"])) == [("high", 1.0), ("low", 1.0)]
     may = dt.date(2026, 5, 17)
     assert values(ask(published, "active_customers", [], month=may)) == [(2.0,)]
     assert last_whole_month(dt.date(2026, 6, 30)) == dt.date(2026, 6, 1)

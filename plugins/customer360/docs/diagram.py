@@ -41,6 +41,9 @@ def tables(manifest: Mapping[str, Any]) -> list[Table]:
             to = str(tested["kwargs"]["to"]).split("'")[1]
             table = str(node["attached_node"]).rpartition(".")[2]
             refers.setdefault(table, set()).add((str(node["column_name"]), to))
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "model" and "customer_id" in node["columns"]:
+            refers.setdefault(node["name"], set()).add(("customer_id", CENTRE))
     return [
         Table(
             node["name"],

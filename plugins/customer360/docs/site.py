@@ -44,6 +44,7 @@ th, td { text-align: left; vertical-align: top }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd }
 pre { background: #f4f6f8; padding: .7rem; overflow-x: auto; font-size: 13px }
 .wide { overflow-x: auto }
+.fit svg { width: 96vw; height: auto; margin-left: calc(50% - 48vw) }
 """
 
 PAGES = (
@@ -64,12 +65,8 @@ def build(settings: Settings, target: Path) -> Path:
     marts = diagram.tables(manifest)
     picture = diagram.svg(marts)
     (target / "diagram.svg").write_text(picture, encoding="utf-8")
-    _page(
-        target,
-        "diagram.html",
-        "The marts and what they refer to",
-        f'<div class="wide">{picture}</div>',
-    )
+    shown = f'<p><a href="diagram.svg">The picture alone</a></p><div class="fit">{picture}</div>'
+    _page(target, "diagram.html", "The marts and what they refer to", shown)
     ways = trace(manifest)
     _write_lineage(target, ways)
     with connect(settings, snapshot, read_only=True) as connection:

@@ -195,7 +195,8 @@ ranked as (
 steps as (
     select
         *,
-        lag(tier_rank) over (partition by customer_id order by month) as previous_tier_rank
+        lag(tier_rank) over (partition by customer_id order by month) as previous_tier_rank,
+        lag(tier_rank, {{ span }}) over (partition by customer_id order by month) as earlier_tier_rank
     from ranked
 )
 
@@ -221,6 +222,7 @@ select
     cast(purchase_days_12_months as integer) as purchase_days_12_months,
     {{ tier_name('tier_rank') }} as value_tier,
     {{ tier_name('previous_tier_rank') }} as previous_value_tier,
+    {{ tier_name('earlier_tier_rank') }} as earlier_value_tier,
     cast(tier_rank - previous_tier_rank as integer) as tier_step,
     coalesce(tier_rank = {{ var('value_tiers') | length }}, false) as is_high_value,
     coalesce(month = first_seen_month, false) as is_first_seen,
