@@ -25,28 +25,41 @@ def suites(
 
 
 def _staging(feeds: dict[str, list[str]], currency: str) -> list[Suite]:
+    """What staging made of the sources; it stands in the run's workspace, not in the marts file."""
     found = []
     if feeds.get("person_records"):
         found.append(
-            Suite("unify", "union_person_records", [unique("source, record_id")]),
+            Suite(
+                "main",
+                "customers",
+                [
+                    no_result(
+                        "staging: a record stands once",
+                        "select source, record_id from workspace.unify.union_person_records "
+                        "group by source, record_id having count(*) > 1",
+                    )
+                ],
+            )
         )
     if feeds.get("order_lines"):
+        lines = "select source, order_id, line_id from workspace.unify.union_order_lines"
         found.append(
             Suite(
-                "unify",
-                "union_order_lines",
+                "main",
+                "order_lines",
                 [
-                    unique("source, order_id, line_id"),
-                    no_rows(
-                        "Every line has its order, its moment and its amount",
-                        "source, order_id, line_id",
-                        "order_id is null or line_id is null or ordered_at is null "
-                        "or amount_cents is null",
+                    no_result(
+                        "staging: a line stands once",
+                        f"{lines} group by source, order_id, line_id having count(*) > 1",
                     ),
-                    no_rows(
-                        "Every amount is in the company's currency: there are no rates",
-                        "source, order_id, line_id",
-                        f"currency is distinct from '{currency}'",
+                    no_result(
+                        "staging: every line has its order, its moment and its amount",
+                        f"{lines} where order_id is null or line_id is null "
+                        "or ordered_at is null or amount_cents is null",
+                    ),
+                    no_result(
+                        "staging: every amount is in the company's currency: there are no rates",
+                        f"{lines} where currency is distinct from '{currency}'",
                     ),
                 ],
             )
@@ -95,8 +108,8 @@ def _marts(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
                 no_result(
                     "Every record is of one customer",
                     "select source from (select records.source, count(customers.customer_id) as "
-                    "owners from unify.union_person_records as records "
-                    "left join unify.customer_records as found using (record_id) "
+                    "owners from workspace.unify.union_person_records as records "
+                    "left join workspace.unify.customer_records as found using (record_id) "
                     "left join {batch} as customers using (customer_id) "
                     "where not coalesce(records.is_deleted, false) "
                     "group by records.source, records.record_id) where owners <> 1 group by source",

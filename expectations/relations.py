@@ -123,7 +123,7 @@ def _nothing_lost(entity: str, fact: Fact) -> gxe.UnexpectedRowsExpectation:
     return no_result(
         f"{said} are what staging fed, source by source",
         f"select coalesce(fed.source, kept.source) as source from "
-        f"(select source, {', '.join(sums)} from unify.union_{entity} where {fact.kept} "
+        f"(select source, {', '.join(sums)} from workspace.unify.union_{entity} where {fact.kept} "
         f"group by source) as fed full join "
         f"(select source, {', '.join(sums)} from {{batch}} group by source) as kept "
         f"on fed.source = kept.source where {differs}",

@@ -19,7 +19,7 @@ import duckdb
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from customer360 import landing, quality_runs, state, trust
+from customer360 import landing, quality_runs, state, trust, vault
 from customer360.config import SCALES, Config, Table, load_config
 from customer360.declarations import check_day
 from customer360.exceptions import Customer360Error, GateError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
-RESOLVED_FILE = "resolved.duckdb"
+RESOLVED_MARK = "resolved"
 INGEST = "ingest_"
 TAKEN_UP = "taken_up"
 SHOWN_WEAK = 5
@@ -341,7 +341,7 @@ def _audit_marts(
     settings: Settings, engine: Engine, config: Config, as_of: dt.date, run_id: str, layer: str
 ) -> dict[str, Any]:
     from customer360.quality import run_gate
-    from customer360.transform import dbt_vars
+    from customer360.transform import WORKSPACE_FILE, dbt_vars
     from expectations import marts, scores
 
     if layer == "marts":
@@ -363,7 +363,7 @@ def _audit_marts(
         suites,
         work_file,
         run_id,
-        {"raw": settings.raw_path},
+        {"raw": settings.raw_path, "workspace": work_file.with_name(WORKSPACE_FILE)},
         record=functools.partial(quality_runs.record, engine, run_id, as_of, layer),
     )
 
@@ -392,18 +392,19 @@ def _totals(config: Config, as_of: dt.date) -> list["Total"]:
 
 
 def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
-    """Say which records are which customer, in schema ``identity`` of a file of this run."""
+    """Say which records are which customer, in schema ``identity`` of this run's workspace."""
     from customer360.identity.engine import resolve_company
-    from customer360.transform import PEOPLE, run_dbt
+    from customer360.transform import PEOPLE, WORKSPACE_FILE, run_dbt
 
     config = load_config(settings)
     with _step(settings, run_id, "resolve_identities") as result:
         work_file = _work_file(settings, run_id)
         shutil.rmtree(work_file.parent, ignore_errors=True)
-        work_file.parent.mkdir(parents=True)
+        work_file.parent.mkdir(mode=0o700, parents=True)
         selection = ["--select", *PEOPLE, "--exclude-resource-type", "unit_test"]
         run_dbt(settings, config, as_of, work_file, ["build", *selection])
-        with connect(settings, work_file) as connection:
+        with connect(settings, work_file.with_name(WORKSPACE_FILE)) as connection:
+            vault.install(connection, settings)
             result |= resolve_company(
                 connection,
                 settings,
@@ -414,25 +415,26 @@ def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[
                 identifiers="unify.union_identifiers",
                 say=log.info,
             )
-        # Kept as it is, so that the marts can be built from it more than once.
-        work_file.replace(work_file.with_name(RESOLVED_FILE))
+        # Said last, so that marts are only built on identities that are whole.
+        work_file.with_name(RESOLVED_MARK).touch()
     return result
 
 
 def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
-    """Build every model that needs no score, on a copy of what :func:`resolve_identities` left."""
-    from customer360.transform import PEOPLE, run_dbt
+    """Build every model that needs no score, on what :func:`resolve_identities` left."""
+    from customer360.transform import PEOPLE, VAULT_FILE, run_dbt
 
     config = load_config(settings)
     with _step(settings, run_id, "build_marts") as result:
         work_file = _work_file(settings, run_id)
-        resolved = work_file.with_name(RESOLVED_FILE)
-        if not resolved.exists():
+        if not work_file.with_name(RESOLVED_MARK).exists():
             raise Customer360Error(
                 f"run {run_id} has no resolved identities: run its step resolve_identities first"
             )
-        work_file.with_name(f"{work_file.name}.wal").unlink(missing_ok=True)
-        shutil.copyfile(resolved, work_file)
+        # Both begin empty: whatever they hold at the end was written by this step.
+        for name in (MARTS_FILE, VAULT_FILE):
+            for file in (work_file.with_name(name), work_file.with_name(f"{name}.wal")):
+                file.unlink(missing_ok=True)
         with connect(settings, work_file) as connection:
             connection.execute("create schema if not exists scores")
         selection = ["--exclude", "path:models/activation", *PEOPLE]
@@ -491,7 +493,7 @@ def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[
 def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Publish what passed every audit, once."""
     from customer360 import publish as publishing
-    from customer360.transform import WORKSPACES, published_tables
+    from customer360.transform import VAULT_FILE, WORKSPACES, published_tables
 
     config = load_config(settings)
     engine = _engine(settings)
@@ -514,6 +516,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                 "model_versions": _model_versions(engine, run_id),
                 "tables": published_tables(settings),
             },
+            vault=work_file.with_name(VAULT_FILE),
             retention=publishing.Retention(**policy.model_dump()),
         )
         result |= {

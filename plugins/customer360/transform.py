@@ -23,8 +23,14 @@ from customer360.warehouse import disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
-WORKSPACES = ("staging", "unify", "identity", "scores")
+WORKSPACES = ("scores",)
 """Schemas of the work file that are not published."""
+
+WORKSPACE_FILE = "workspace.duckdb"
+"""Beside the work file: staging, unions and identities, with the values themselves."""
+
+VAULT_FILE = "vault.duckdb"
+"""Beside the work file: personal values by token; it is published with the snapshot."""
 
 PEOPLE = ("+union_person_records", "+union_identifiers")
 """The models that identity resolution reads, with what they are built from; nothing else is."""
@@ -165,6 +171,7 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
         "company_sources": list(config.sources.sources),
         "source_stages": {name: source.stage for name, source in config.sources.sources.items()},
         "ask": [question.model_dump() for question in config.policies.ask],
+        "survivorship": config.policies.survivorship.model_dump(mode="json"),
         "source_keys": {
             name: {table_name: list(table.key) for table_name, table in source.tables.items()}
             for name, source in config.sources.sources.items()
@@ -210,6 +217,8 @@ def run_dbt(
         {
             "CUSTOMER360_MARTS": str(marts),
             "CUSTOMER360_RAW": str(settings.raw_path),
+            "CUSTOMER360_WORKSPACE": str(marts.with_name(WORKSPACE_FILE)),
+            "CUSTOMER360_VAULT": str(marts.with_name(VAULT_FILE)),
             "CUSTOMER360_THREADS": str(settings.threads),
             "CUSTOMER360_MEMORY": settings.memory_limit,
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
