@@ -227,12 +227,3 @@
 {% macro record_id(table, key) -%}
     '{{ table }}:' || cast({{ key }} as varchar)
 {%- endmacro %}
-
-{#- The text at a path of a JSON column, such as '$.library.name'. -#}
-{% macro json_text(value, path) -%}
-    {{ return(adapter.dispatch('json_text')(value, path)) }}
-{%- endmacro %}
-
-{% macro default__json_text(value, path) -%} json_extract_string({{ value }}, '{{ path }}') {%- endmacro %}
-
-{% macro spark__json_text(value, path) -%} get_json_object({{ value }}, '{{ path }}') {%- endmacro %}

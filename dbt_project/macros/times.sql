@@ -69,16 +69,3 @@
 {% macro last_of_month(month) -%}
     last_day({{ month }})
 {%- endmacro %}
-
-{#- Whole minutes from one moment to another, as the clock's minutes change. -#}
-{% macro minutes_between(earlier, later) -%}
-    {{ return(adapter.dispatch('minutes_between')(earlier, later)) }}
-{%- endmacro %}
-
-{% macro default__minutes_between(earlier, later) -%}
-    date_diff('minute', {{ earlier }}, {{ later }})
-{%- endmacro %}
-
-{% macro spark__minutes_between(earlier, later) -%}
-    timestampdiff(minute, date_trunc('minute', {{ earlier }}), date_trunc('minute', {{ later }}))
-{%- endmacro %}
