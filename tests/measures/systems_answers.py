@@ -39,8 +39,8 @@ EXACT = {
     ),
     "14_first_response_by_channel": (
         "select channel, count(*), count(first_response_at), sum(minutes)::bigint, "
-        "round(avg(minutes), 1) from (select *, floor((epoch(first_response_at) - epoch(opened_at)) "
-        "/ 60) as minutes from world.callcentre.tickets) group by channel order by channel"
+        "round(avg(minutes), 1) from "
+        "(select *, floor((epoch(first_response_at) - epoch(opened_at)) / 60) as minutes from world.callcentre.tickets) group by channel order by channel"
     ),
     "15_satisfaction_by_topic": (
         "select topic, count(satisfaction), sum(satisfaction)::bigint, round(avg(satisfaction), 2) "

@@ -13,7 +13,7 @@ from customer360 import pipeline
 from customer360.declarations import declared_sources
 from customer360.demo.systems import company
 from customer360.demo.systems.layout import Layout
-from customer360.docs.questions import answer, questions
+from customer360.docs.questions import FOLDER, answer, listed, questions
 from customer360.publish import snapshot_path
 from customer360.settings import load_settings
 from tests.measures import systems_answers as systems
@@ -27,6 +27,8 @@ def test_there_are_25_questions_each_with_words_and_a_query():
         assert question.text.endswith("?"), question.name
         assert question.sql.endswith(";"), question.name
     assert len({question.text for question in QUESTIONS.values()}) == len(QUESTIONS)
+    page = (FOLDER.parent / "questions.md").read_text(encoding="utf-8")
+    assert page == listed(list(QUESTIONS.values()))
 
 
 class Asked:

@@ -35,3 +35,16 @@ def answer(
     """Columns and rows."""
     cursor = connection.execute(question.sql)
     return [column[0] for column in cursor.description], cursor.fetchall()
+
+
+def listed(found: list[Question]) -> str:
+    """``docs/questions.md``: every question with its file."""
+    lines = [
+        "# Questions and the query that answers them",
+        "",
+        "Each query runs on a published snapshot as it stands. `customer360 docs questions [NUMBER]`",
+        "prints the answers, `customer360 docs build` makes a page of them.",
+        "",
+        *(f"- [{one.text}](questions/{one.name}.sql)" for one in found),
+    ]
+    return "\n".join(lines) + "\n"
