@@ -38,12 +38,13 @@ PORTABLE = frozenset({
     "bool_and", "bool_or", "cast", "coalesce", "concat", "contains", "count", "date_add",
     "date_sub", "date_trunc", "datediff", "dense_rank", "exp", "explode", "extract", "floor",
     "from_json", "from_utc_timestamp", "get_json_object", "greatest", "if", "instr", "lag",
-    "last_day", "lead", "least", "left", "length", "ln", "lower", "lpad", "make_dt_interval", "max", "max_by", "md5",
-    "min", "min_by", "months_between", "nullif", "ntile", "percent_rank", "percentile", "power",
-    "rank", "regexp_extract", "regexp_like", "regexp_replace", "repeat", "replace", "right",
-    "round", "row_number", "rpad", "sequence", "sha2", "shiftleft", "split", "split_part", "sqrt",
-    "startswith", "stddev_samp", "struct", "substr", "substring", "sum", "timestampdiff",
-    "to_json", "to_utc_timestamp", "translate", "trim", "try_cast", "unix_timestamp", "upper", "var_samp", "weekday",
+    "last_day", "lead", "least", "left", "length", "ln", "lower", "lpad", "make_dt_interval",
+    "max", "max_by", "md5", "min", "min_by", "months_between", "ntile", "nullif",
+    "percent_rank", "percentile", "power", "rank", "regexp_extract", "regexp_like",
+    "regexp_replace", "repeat", "replace", "right", "round", "row_number", "rpad", "sequence",
+    "sha2", "shiftleft", "split", "split_part", "sqrt", "startswith", "stddev_samp", "struct",
+    "substr", "substring", "sum", "timestampdiff", "to_json", "to_utc_timestamp", "translate",
+    "trim", "try_cast", "unix_timestamp", "upper", "var_samp", "weekday",
 })
 """Functions that Spark 4.2 has and that mean the same there."""
 

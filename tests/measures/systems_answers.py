@@ -38,9 +38,9 @@ EXACT = {
         "where status = 'open' group by topic order by 2 desc, 1"
     ),
     "14_first_response_by_channel": (
-        "select channel, count(*), count(first_response_at), sum(minutes)::bigint, "
-        "round(avg(minutes), 1) from "
-        "(select *, floor((epoch(first_response_at) - epoch(opened_at)) / 60) as minutes from world.callcentre.tickets) group by channel order by channel"
+        "select channel, count(*), count(minutes), sum(minutes)::bigint, round(avg(minutes), 1) "
+        "from (select channel, floor((epoch(first_response_at) - epoch(opened_at)) / 60) "
+        "as minutes from world.callcentre.tickets) group by channel order by channel"
     ),
     "15_satisfaction_by_topic": (
         "select topic, count(satisfaction), sum(satisfaction)::bigint, round(avg(satisfaction), 2) "

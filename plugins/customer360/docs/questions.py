@@ -42,7 +42,7 @@ def listed(found: list[Question]) -> str:
     lines = [
         "# Questions and the query that answers them",
         "",
-        "Each query runs on a published snapshot as it stands. `customer360 docs questions [NUMBER]`",
+        "Each query runs on a published snapshot as it stands. `customer360 docs questions`",
         "prints the answers, `customer360 docs build` makes a page of them.",
         "",
         *(f"- [{one.text}](questions/{one.name}.sql)" for one in found),
