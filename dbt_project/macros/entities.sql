@@ -257,21 +257,24 @@
 
 {#-
   All rows of an entity from every source that feeds it: stg_<source>__<entity> is taken up by its
-  name. No source: an empty table of the right types.
+  name. No source: an empty table of the right types. `piece` is what a row hangs together with in its
+  source (macros/increments.sql); null where the source's rows are computed wholly.
 -#}
 {% macro union_feeds(entity) -%}
     {%- set columns = entity_columns(entity) -%}
     select
         cast(source as varchar) as source,
         {%- for name, type in columns.items() %}
-        cast({{ name }} as {{ type }}) as {{ name }}{{ "," if not loop.last }}
+        cast({{ name }} as {{ type }}) as {{ name }},
         {%- endfor %}
+        source || '.' || piece as piece
     from (
         select
             cast(null as varchar) as source,
             {%- for name, type in columns.items() %}
-            cast(null as {{ type }}) as {{ name }}{{ "," if not loop.last }}
+            cast(null as {{ type }}) as {{ name }},
             {%- endfor %}
+            cast(null as varchar) as piece
         where false
         {%- for feed in var('feeds').get(entity, []) %}
         {{ union_feed(feed, columns) }}
