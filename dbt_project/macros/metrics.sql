@@ -87,8 +87,7 @@ group by
 {#- The first day of the month that a row falls into. -#}
 {% macro metric_month(rows) -%}
     {%- if rows.month is defined -%} {{ rows.month }}
-    {%- elif rows.day is defined -%} {{ first_of_month(rows.day) }}
-    {%- else -%} {{ first_of_month(local_day(rows.moment)) }}
+    {%- else -%} {{ first_of_month(rows.day) }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -96,12 +95,8 @@ group by
 {% macro metric_addend(part) -%}
     {%- if part.count is defined -%}
         case when {{ 'true' if part.count is sameas true else part.count }} then 1 else 0 end
-    {%- else -%}
-        {%- set amount = part.sum if part.sum is defined
-            else days_between(local_day(part.days[0]), local_day(part.days[1])) -%}
-        {%- if part.where is defined -%} case when {{ part.where }} then {{ amount }} end
-        {%- else -%} {{ amount }}
-        {%- endif -%}
+    {%- elif part.where is defined -%} case when {{ part.where }} then {{ part.sum }} end
+    {%- else -%} {{ part.sum }}
     {%- endif -%}
 {%- endmacro %}
 

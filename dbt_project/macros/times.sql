@@ -69,3 +69,21 @@
 {% macro last_of_month(month) -%}
     last_day({{ month }})
 {%- endmacro %}
+
+{#- Declared days (ISO) as a list of dates that is never empty. -#}
+{% macro dates(days) -%}
+    {%- for day in days or ['0001-01-01'] -%}
+        date '{{ day }}'{{ ", " if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#-
+  The working minutes from the first day of the calendar to a moment; ``day`` is the row of
+  count_working_minutes for the moment's calendar day.
+-#}
+{% macro working_minutes_until(moment, day) -%}
+    (
+        {{ day }}.minutes_before
+        + coalesce(least(greatest({{ minutes_between(day ~ '.opens_at', moment) }}, 0), {{ day }}.minutes), 0)
+    )
+{%- endmacro %}

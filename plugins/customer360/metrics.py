@@ -7,10 +7,11 @@ that dbt renders too. What does not: any formula (``metrics.yml``), and printing
 
 import datetime as dt
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import jinja2
@@ -18,14 +19,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from customer360 import publish
-from customer360.config import load_config
 from customer360.exceptions import ConfigError, Customer360Error
 from customer360.settings import PROJECT, Settings
-from customer360.warehouse import connect, literal
+from customer360.warehouse import connect, literal, quote
 
 DEFINITIONS = PROJECT / "dbt_project" / "metrics.yml"
 MACROS = PROJECT / "dbt_project" / "macros"
-MACRO_FILES = ("metrics.sql", "times.sql", "customer_features.sql")
+MACRO_FILES = ("metrics.sql", "times.sql")
 """The macros that a measure's SQL is made of."""
 
 MONTH = "month"
@@ -42,13 +42,12 @@ class Rows(_Strict):
     table: str
     month: str | None = None
     day: str | None = None
-    moment: str | None = None
     by: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _one_time(self) -> "Rows":
-        if sum(given is not None for given in (self.month, self.day, self.moment)) != 1:
-            raise ValueError("give one of month (a first day), day (a date) and moment (UTC)")
+        if (self.month is None) == (self.day is None):
+            raise ValueError("give one of month (a first day) and day (a date)")
         return self
 
 
@@ -57,20 +56,19 @@ class Part(_Strict):
 
     Attributes:
         count: condition of the rows that count; True for all.
-        sum: what is added up; ``days``: two moments whose days apart are.
+        sum: what is added up.
         where: condition of the rows that are added up.
     """
 
     of: str
     count: str | Literal[True] | None = None
     sum: str | None = None
-    days: tuple[str, str] | None = None
     where: str | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "Part":
-        if sum(given is not None for given in (self.count, self.sum, self.days)) != 1:
-            raise ValueError("give one of count, sum and days")
+        if (self.count is None) == (self.sum is None):
+            raise ValueError("give one of count and sum")
         return self
 
 
@@ -212,7 +210,7 @@ def ask(
         wanted = f"month = date {literal((month or last_whole_month(as_of)).strftime('%Y-%m-01'))}"
     split = [dimension for dimension in by if dimension != MONTH]
     columns = ", ".join(f'"{dimension}"' for dimension in by)
-    macros = _macros(load_config(settings).sources.time_zone)
+    macros = _macros()
     sums = macros.metric_sums(definitions.as_var(), [name], split)
     value = macros.metric_value(
         "true" if measure.denominator else "false", "numerator", "denominator"
@@ -248,44 +246,20 @@ def _see_tables(connection: Any, definitions: Definitions, name: str, path: Path
         )
 
 
-class _Adapter:
-    """What ``adapter`` means to a macro when dbt is not there."""
-
-    def __init__(self) -> None:
-        self.macros: object = None
-
-    def dispatch(self, name: str) -> Callable[..., str]:
-        for prefix in ("duckdb", "default"):
-            macro = getattr(self.macros, f"{prefix}__{name}", None)
-            if macro is not None:
-                found: Callable[..., str] = macro
-                return found
-        raise jinja2.UndefinedError(f"no macro {name} for DuckDB")
-
-    @staticmethod
-    def quote(name: str) -> str:
-        return '"' + name + '"'
-
-
 @cache
-def _macros(time_zone: str) -> Any:
+def _macros() -> Any:
     """The macros as functions, over a snapshot: a reference is the table itself."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701, SQL: what goes in stands in metrics.yml
         extensions=["jinja2.ext.do"],
     )
-    adapter = _Adapter()
     text = "\n".join((MACROS / name).read_text(encoding="utf-8") for name in MACRO_FILES)
     template = environment.from_string(
         text,
         globals={
-            "adapter": adapter,
-            "ref": lambda table: f"main.{table}",
-            "return": lambda value: value,
-            "var": {"time_zone": time_zone}.__getitem__,
+            "adapter": SimpleNamespace(quote=quote),
+            "ref": lambda table: f"main.{quote(table)}",
         },
     )
-    module = template.make_module()
-    adapter.macros = module
-    return module
+    return template.make_module()

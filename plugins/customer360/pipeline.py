@@ -349,9 +349,7 @@ def _audit_marts(
             entity: [feed["model"] for feed in found]
             for entity, found in dbt_vars(config, as_of)["feeds"].items()
         }
-        suites = marts.suites(
-            feeds, as_of.isoformat(), config.sources.currency, _totals(config, as_of)
-        )
+        suites = marts.suites(feeds, as_of.isoformat(), _totals(config, as_of))
     elif layer == "scores":
         suites = scores.suites(list(config.audiences.segments))
     else:

@@ -172,6 +172,8 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
     audiences = config.audiences
     alert = audiences.churn.alert
     tiers = list(audiences.value_tiers)
+    policies = config.policies
+    calendar = policies.service.calendar
     return {
         "as_of": as_of.isoformat(),
         "cutoff": config.sources.day_end(as_of).isoformat(sep=" "),
@@ -179,8 +181,17 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
         "currency": config.sources.currency,
         "company_sources": list(config.sources.sources),
         "source_stages": {name: source.stage for name, source in config.sources.sources.items()},
-        "ask": [question.model_dump() for question in config.policies.ask],
         "survivorship": config.policies.survivorship.model_dump(mode="json"),
+        "currency_rates": {code: str(rate) for code, rate in policies.money.rates.items()},
+        "huge_order_cents": round(policies.money.huge_order * 100),
+        **policies.behaviour.model_dump(),
+        "complaint_topics": list(policies.service.complaint_topics),
+        "repeat_question_days": policies.service.repeat_question_days,
+        "repeat_fault_days": policies.service.repeat_fault_days,
+        "working_hours": {day: list(hours) for day, hours in calendar.minutes().items()},
+        "holidays": [day.isoformat() for day in calendar.holidays],
+        "extra_days": [day.isoformat() for day in calendar.extra_days],
+        "ask": [question.model_dump() for question in policies.ask],
         "source_keys": {
             name: {table_name: list(table.key) for table_name, table in source.tables.items()}
             for name, source in config.sources.sources.items()

@@ -1,7 +1,7 @@
 with touches as (
     select
         customer_id,
-        cast(count(*) as integer) as campaigns_received,
+        cast(count(*) filter (where is_delivered) as integer) as campaigns_received,
         cast(count(*) filter (where is_redeemed) as integer) as campaigns_redeemed,
         max(sent_on) as last_campaign_on
     from {{ ref('campaign_touches') }}
@@ -91,7 +91,7 @@ voices as (
         customer_id,
         max_by(nps, given_at) filter (where nps is not null) as last_nps,
         max_by(csat, given_at) filter (where csat is not null) as last_csat
-    from {{ ref('feedback') }}
+    from {{ ref('survey_responses') }}
     group by customer_id
 ),
 
@@ -99,7 +99,7 @@ agreed as (
     select
         customer_id,
         bool_or(is_granted) as has_marketing_consent
-    from {{ ref('consents') }}
+    from {{ ref('consent_states') }}
     where purpose = 'marketing'
     group by customer_id
 ),

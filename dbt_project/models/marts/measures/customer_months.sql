@@ -55,7 +55,7 @@ served as (
         customer_id,
         {{ first_of_month('opened_on') }} as month,
         count(*) as cases,
-        sum(case when priority in ('high', 'urgent') then 1 else 0 end) as complaints,
+        sum(case when is_complaint then 1 else 0 end) as complaints,
         sum(satisfaction) as satisfaction_sum,
         count(satisfaction) as satisfaction_answers
     from {{ ref('service_cases') }}

@@ -6,6 +6,7 @@ select
     channel,
     status = 'granted' as is_granted,
     case legal_basis when '合同履行' then 'contract' else 'consent' end as legal_basis,
+    source as captured_in,
     captured_at,
     withdrawn_at
 from {{ source_rows('crm', 'consents') }} as consents

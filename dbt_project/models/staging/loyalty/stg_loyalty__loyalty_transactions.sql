@@ -5,6 +5,8 @@ select
     member_no as account_id,
     kind,
     points,
+    balance_after,
+    case when kind = 'earn' then reference end as order_reference,
     occurred_at,
     expires_on
 from {{ source_rows('loyalty', 'points') }} as points
