@@ -219,6 +219,12 @@
             'expected_close_on': 'date',
             'closed_at': 'timestamp',
         }),
+        'alert_answers': {
+            'alert_id': 'varchar',
+            'answer': 'varchar',
+            'answered_at': 'timestamp',
+            'answered_by': 'varchar',
+        },
         'touches': dict(identifier, **{
             'touch_id': 'varchar',
             'kind': 'varchar',

@@ -14,15 +14,17 @@ from typing import Any
 
 import yaml
 
+from customer360.conditions import columns_of
 from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
+from customer360.engagement.config import Engagement
 from customer360.exceptions import ConfigError, Customer360Error, GateError
 from customer360.settings import PROJECT, Settings
 from customer360.warehouse import disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
-WORKSPACES = ("staging", "unify", "identity", "scores")
+WORKSPACES = ("staging", "unify", "identity", "scores", "engagement")
 """Schemas of the work file that are not published."""
 
 PEOPLE = ("+union_person_records", "+union_identifiers")
@@ -133,6 +135,21 @@ def check_rules(config: Config) -> None:
             raise _unknown_column(place, "customers", question.field, known)
 
 
+def check_touching(rules: Engagement, config: Config) -> None:
+    """See that the rules of campaigns and care name columns that customer_360 has.
+
+    Raises:
+        ConfigError: names the place, the column and what was perhaps meant.
+    """
+    known = _columns("activation/activation.yml", "customer_360")
+    for section in ("campaigns", "care"):
+        for name, touching in getattr(rules, section).items():
+            for column in sorted(columns_of(touching.rule) if touching.rule else ()):
+                if column not in known:
+                    place = f"engagement.yml: {config.company}.{section}.{name}.rule"
+                    raise _unknown_column(place, "customer_360", column, known)
+
+
 def _columns(file: str, model: str) -> list[str]:
     text = (DBT_PROJECT / "models" / file).read_text(encoding="utf-8")
     models = yaml.load(text, Loader=yaml.CSafeLoader)["models"]
@@ -154,8 +171,6 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
             entity = path.stem.partition("__")[2]
             feeds.setdefault(entity, []).append({"source": path.parent.name, "model": path.stem})
     audiences = config.audiences
-    alert = audiences.churn.alert
-    tiers = list(audiences.value_tiers)
     return {
         "as_of": as_of.isoformat(),
         "cutoff": config.sources.day_end(as_of).isoformat(sep=" "),
@@ -177,14 +192,6 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
             for name, amount in audiences.value_tiers.items()
         ],
         "churn_horizon_days": audiences.churn.horizon_days,
-        "churn_alert": {
-            "min_probability": alert.min_probability,
-            "expires_after_days": alert.expires_after_days,
-            "tiers": [
-                {"name": tier, "owner": alert.owners[tier], "action": alert.actions[tier]}
-                for tier in tiers[: tiers.index(alert.min_value_tier) + 1]
-            ],
-        },
     }
 
 
