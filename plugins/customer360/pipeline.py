@@ -463,6 +463,8 @@ def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     with _step(settings, run_id, "engage") as result:
         work_file = _work_file(settings, run_id)
         with connect(settings, work_file) as connection:
+            # The staging views of the work file read it; birthdays and texts leave it no other way.
+            connection.execute(f"attach {literal(settings.raw_path)} as raw (read_only)")
             result |= decide(connection, _engine(settings), config, rules, as_of, run_id)
         selection = ["--select", "path:models/engagement", "--exclude-resource-type", "unit_test"]
         result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])

@@ -19,13 +19,19 @@ from numpy.typing import NDArray
 
 from customer360.engagement.calendars import festival_days
 from customer360.engagement.candidates import TABLE, channel_list
-from customer360.engagement.config import Engagement, QuietHours
+from customer360.engagement.config import (
+    PERSONAL_VARIABLES,
+    Engagement,
+    QuietHours,
+    variables_of,
+)
 from customer360.engagement.memory import DECISION_SCHEMA
 from customer360.engagement.optimise import NEVER, Problem, Resource, choose
 from customer360.engagement.people import MARKETING_TOUCH, PEOPLE, SERVICE_TOUCH
 from customer360.warehouse import literal
 
 REASONS = (
+    "variable_missing",
     "holdout_global",
     "holdout_campaign",
     "already_made",
@@ -82,8 +88,8 @@ def plan_touches(
     people = _columns(connection, f"select * exclude (customer_id) from {PEOPLE} order by number")
     asked = _columns(
         connection,
-        "select number, person, is_marketing, is_treated, is_made, is_cooling, ways, value_cents, "
-        "priority, coupon_cents, name_number from touches_asked order by number",
+        "select number, person, is_marketing, is_treated, is_made, is_cooling, is_whole, ways, "
+        "value_cents, priority, coupon_cents, name_number from touches_asked order by number",
     )
     channels = channel_list(rules)
     gain, reason = _gains(rules, people, asked, plan_on)
@@ -133,6 +139,12 @@ def _number_candidates(connection: duckdb.DuckDBPyConnection, rules: Engagement)
         f"({literal(name)}, {number}, {touching.cool_down_days})"
         for number, (name, touching) in enumerate(rules.touching.items())
     )
+    needed = "".join(
+        f" when {literal(name)} then "
+        + (" and ".join(f"(variables ->> '$.{each}') is not null" for each in wanted) or "true")
+        for name, text in rules.templates.items()
+        for wanted in [[each for each in variables_of(text) if each not in PERSONAL_VARIABLES]]
+    )
     connection.execute(
         f"""
         create or replace temp table touches_asked as
@@ -169,6 +181,7 @@ def _number_candidates(connection: duckdb.DuckDBPyConnection, rules: Engagement)
             ) as number,
             numbered.*,
             numbered.purpose = 'marketing' as is_marketing,
+            {f"case template{needed} else true end" if needed else "true"} as is_whole,
             coalesce(arms.arm, 'none') as arm,
             coalesce(arms.arm, 'none') <> 'control' as is_treated,
             made.decision_id is not null as is_made,
@@ -213,6 +226,7 @@ def _gains(
     roomy &= (people["room"][person] > 0) | ~marketing
     quiet = festival_days(plan_on, plan_on).get(plan_on) in rules.contact.quiet_festivals
     checks = (
+        ("variable_missing", ~asked["is_whole"]),
         ("holdout_global", marketing & people["is_control"][person]),
         ("holdout_campaign", marketing & ~asked["is_treated"]),
         ("already_made", asked["is_made"]),

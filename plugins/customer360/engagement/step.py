@@ -10,7 +10,18 @@ import duckdb
 from sqlalchemy import Engine
 
 from customer360.config import Config
-from customer360.engagement import alerts, candidates, holdouts, people, plan
+from customer360.engagement import (
+    alerts,
+    candidates,
+    care,
+    holdouts,
+    leads,
+    people,
+    plan,
+    service_warnings,
+    tickets,
+    triggers,
+)
 from customer360.engagement.config import Engagement
 from customer360.engagement.memory import Memory
 from customer360.warehouse import literal
@@ -42,6 +53,8 @@ def engage(
     candidates.begin(connection)
     candidates.add_campaigns(connection, rules, plan_on)
     candidates.add_alerts(connection, rules, config.audiences)
+    care.plan_care(connection, rules, plan_on, config.sources.time_zone)
+    fired = triggers.fire(connection, rules, memory, config.sources.day_end(as_of), plan_on)
     holdouts.assign(
         connection,
         rules,
@@ -51,10 +64,19 @@ def engage(
     people.remember_touches(connection, memory, plan_on, rules.longest_window)
     people.gather(connection, rules, plan_on)
     planned = plan.plan_touches(connection, rules, as_of, plan_on, config.sources.time_zone)
-    memory.keep([raised, planned.made])
+    cutoff = config.sources.day_end(as_of)
+    service_warnings.warn(connection, rules.service, cutoff, as_of)
+    tickets.suggest(connection, rules.service, as_of)
+    assigned = leads.assign_leads(connection, rules.leads, memory, as_of)
+    memory.keep([raised, fired, planned.made, assigned])
     return {
         "alerts": _count(connection, "churn_alerts"),
         "new_alerts": len(raised),
+        "care_tasks": _count(connection, "care_tasks"),
+        "new_triggers": len(fired),
+        "service_warnings": _count(connection, "service_warnings"),
+        "ticket_suggestions": _count(connection, "ticket_suggestions"),
+        "new_leads": len(assigned),
         "touches": _held(connection),
         "expected_value": round(planned.value / 100, 2),
     }
