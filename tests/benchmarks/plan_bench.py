@@ -171,7 +171,7 @@ def bench_batches(snapshot: Path, truth: Path) -> dict[str, object]:
         planted = {
             (row[0], row[1])
             for row in connection.execute(
-                "select batch_no, model from truth.faulty_batches"
+                "select batch_no, model from truth.truth.faulty_batches"
             ).fetchall()
         }
     rows = found.to_pylist()
@@ -209,6 +209,7 @@ def main(customers: int, bound_customers: int, demo: Path, folder: Path) -> None
             folder.mkdir(parents=True)
             print(f"{name}: {count:,} customers ...", file=sys.stderr, flush=True)
             results[name] = bench_plan(folder, count, bound=bound)
+            print(json.dumps(results[name]), file=sys.stderr, flush=True)
             shutil.rmtree(folder, ignore_errors=True)
     snapshot = demo / "snapshots" / "current.duckdb"
     truth = demo / "systems" / "world" / "truth.duckdb"

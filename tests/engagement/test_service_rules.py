@@ -110,7 +110,7 @@ def make_cases(desk, solved=12):
                      "reopened_count": 0,
                      "opened_on": DAY - dt.timedelta(days=20 - number % 9)})  # fmt: skip
         tail = "，请尽快" if number % 2 else "，谢谢"
-        text = "机器人老是不回充怎么办" if last else body + tail
+        text = "扫地机器人老是不回充怎么办" if last else body + tail
         texts.append({"source": "cc", "kind": "case", "text_id": str(number), "body": text})
     for name, made in (("main.service_cases", rows), ("unify.union_texts", texts)):
         desk.connection.execute("create schema if not exists unify")

@@ -29,7 +29,7 @@ LEARNED_FROM = 20_000
 NEIGHBOURS = 8
 MIN_CASES = 30
 """Fewer solved cases teach nothing: the topic and priority that the case came with stand."""
-MIN_SIMILARITY = 0.25
+MIN_SIMILARITY = 0.15
 GAP_DAYS = 90
 GAP_CASES = 3
 GAP_SIMILARITY = 0.6
