@@ -138,11 +138,11 @@ def _birthday(
         for month, number, calendar in kept
         for when in occasions(month, number, calendar, plan_on, last)
     ]
+    kinds = (pa.int32(), pa.int32(), pa.string(), pa.date32())
     names = ("month", "day", "calendar", "occasion_on")
-    types = (pa.int32(), pa.int32(), pa.string(), pa.date32())
-    columns = list(zip(*days, strict=True)) or [[], [], [], []]
-    arrays = [pa.array(values, kind) for values, kind in zip(columns, types, strict=True)]
-    connection.register("care_days", pa.table(arrays, names=list(names)))
+    schema = pa.schema(list(zip(names, kinds, strict=True)))
+    rows = [dict(zip(names, each, strict=True)) for each in days]
+    connection.register("care_days", pa.Table.from_pylist(rows, schema))
     return """
         select
             birthdays.customer_id,

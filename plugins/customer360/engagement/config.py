@@ -244,6 +244,15 @@ class ServiceRules(Strict):
     routes: dict[str, str] = Field(default_factory=dict)
 
 
+class Weights(Strict):
+    """What counts how much when a person is chosen for a lead."""
+
+    region: Money = 3
+    product: Money = 2
+    skill: Money = 1
+    load: Money = 1
+
+
 class LeadRules(Strict):
     """How new leads are shared out.
 
@@ -255,9 +264,7 @@ class LeadRules(Strict):
         high_value: budget from which a lead goes to those who win most.
     """
 
-    weights: dict[Literal["region", "product", "skill", "load"], Money] = Field(
-        default_factory=lambda: {"region": 3.0, "product": 2.0, "skill": 1.0, "load": 1.0}
-    )
+    weights: Weights = Weights()
     max_open: Annotated[int, Field(ge=1)] = 30
     fair_over_days: Days = 28
     high_value: Money = 10_000

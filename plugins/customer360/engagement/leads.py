@@ -211,18 +211,18 @@ def _score(lead: dict[str, Any], person: dict[str, Any], rules: LeadRules) -> tu
     parts: list[str] = []
     score = 0.0
     if lead["province_code"] and lead["province_code"] == person["province_code"]:
-        score += weights.get("region", 0.0)
+        score += weights.region
         parts.append("sells in the region")
     if lead["product_line"] and lead["product_line"] == person["product_line"]:
-        score += weights.get("product", 0.0)
+        score += weights.product
         parts.append(f"sells {lead['product_line']}")
     elif ALL_PRODUCTS in (lead["product_line"], person["product_line"]):
-        score += weights.get("product", 0.0) / 2
+        score += weights.product / 2
         parts.append("product lines overlap")
     skill = 3.0 if lead["value_cents"] >= rules.high_value * 100 else 1.0
-    score += skill * weights.get("skill", 0.0) * person["win_rate"]
+    score += skill * weights.skill * person["win_rate"]
     parts.append(f"wins {person['win_rate']:.0%}")
     share = (person["open_leads"] + person["recent"]) / rules.max_open
-    score -= weights.get("load", 0.0) * share
+    score -= weights.load * share
     parts.append(f"has {person['open_leads']} open leads")
     return round(score, 6), ", ".join(parts)

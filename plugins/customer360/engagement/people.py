@@ -11,20 +11,13 @@ import duckdb
 from customer360.engagement.candidates import TABLE, channel_list
 from customer360.engagement.config import Channel, Engagement
 from customer360.engagement.memory import Memory
+from customer360.engagement.tables import find
 from customer360.warehouse import literal
 
 PEOPLE = "touch_people"
 UNCAPPED = 99
 MARKETING_TOUCH, SERVICE_TOUCH = "touch", "service_touch"
 """Kinds of decisions in the memory; caps count the first only."""
-
-
-def has_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether the work file has the table ``main.<name>``."""
-    found = connection.execute(
-        "select count(*) from duckdb_tables() where schema_name = 'main' and table_name = ?", [name]
-    ).fetchone()
-    return bool(found and found[0])
 
 
 def gather(connection: duckdb.DuckDBPyConnection, rules: Engagement, plan_on: dt.date) -> None:
@@ -194,7 +187,7 @@ def _preferences(
     connection: duckdb.DuckDBPyConnection, channels: list[tuple[int, str, Channel]]
 ) -> str:
     """SQL for response rates and hours by channel, as far as they are scored."""
-    if not has_table(connection, "channel_preference"):
+    if not find(connection, "channel_preference")[1]:
         columns = "".join(
             f", cast(null as float) as response_{number}, cast(null as integer) as hour_{number}"
             for number, _, _ in channels

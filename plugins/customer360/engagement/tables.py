@@ -8,14 +8,21 @@ import duckdb
 from customer360.warehouse import literal, quote
 
 
-def columns_of(connection: duckdb.DuckDBPyConnection, name: str, schema: str = "main") -> set[str]:
-    """Columns of a table or view of the work file; none where it is not there."""
+def find(
+    connection: duckdb.DuckDBPyConnection, name: str, schema: str = "main"
+) -> tuple[str, set[str]]:
+    """SQL name and columns of a table or view of the work file or the run's workspace.
+
+    Where there is none, the columns are empty.
+    """
     rows = connection.execute(
-        "select column_name from duckdb_columns() where schema_name = ? and table_name = ? "
-        "and database_name = current_database()",
+        "select database_name, column_name from duckdb_columns() where schema_name = ? "
+        "and table_name = ? and database_name in (current_database(), 'workspace')",
         [schema, name],
     ).fetchall()
-    return {row[0] for row in rows}
+    columns = {row[1] for row in rows}
+    database = quote(rows[0][0]) if rows else "?"
+    return f"{database}.{quote(schema)}.{quote(name)}", columns
 
 
 def rows_of(
@@ -23,14 +30,12 @@ def rows_of(
 ) -> str:
     """SQL for ``columns`` (name -> type) of a mart; null where a column is missing, no row where
     the mart is."""
-    there = columns_of(connection, name, schema)
+    table, there = find(connection, name, schema)
     cells = ", ".join(
         f"cast({quote(column) if column in there else 'null'} as {kind}) as {quote(column)}"
         for column, kind in columns.items()
     )
-    if not there:
-        return f"(select {cells} where false)"
-    return f"(select {cells} from {quote(schema)}.{quote(name)})"
+    return f"(select {cells} from {table})" if there else f"(select {cells} where false)"
 
 
 def day(value: object) -> str:

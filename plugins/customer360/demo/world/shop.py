@@ -106,7 +106,8 @@ def make_accounts(engine: Engine) -> None:
                    || place as username,
                    day
             from (
-                select account_id, day, row_number() over (order by u(account_id, 'tested')) as place
+                select account_id, day,
+                       row_number() over (order by u(account_id, 'tested')) as place
                 from latent.accounts where day < 860)
             where place <= {max(4, engine.persons // 400)})
         select account_id,
