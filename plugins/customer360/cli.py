@@ -11,6 +11,7 @@ from customer360.exceptions import Customer360Error
 # name -> (module:attribute, one line of help); modules load only when their command is called,
 # so that `customer360 --help` stays fast.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "alert": ("customer360.engagement.commands:alert", "Open alerts, and answering one."),
     "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
     "docs": (
         "customer360.docs.commands:docs",

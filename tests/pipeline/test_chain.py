@@ -209,6 +209,7 @@ def holds_the_rules_on_tiny_rows(company):
     pipeline.build_marts(settings, LAST_DAY, "unit")
     pipeline.score(settings, LAST_DAY, "unit")
     pipeline.build_scored_marts(settings, LAST_DAY, "unit")
+    pipeline.engage(settings, LAST_DAY, "unit")
     marts = settings.work_dir / "unit" / pipeline.MARTS_FILE
     counts = transform.run_dbt(
         settings, config, LAST_DAY, marts, ["test", "--select", "test_type:unit"]
