@@ -71,9 +71,7 @@ def increment(connection: duckdb.DuckDBPyConnection, customers: int, night: int)
         else:
             fresh = select_rows(table, customers, rows, night * 10_000_000_000)
         connection.execute(f"create or replace temp table fresh as {fresh}")
-        connection.execute(
-            f"delete from {table} where row_key in (select row_key from fresh)"
-        )
+        connection.execute(f"delete from {table} where row_key in (select row_key from fresh)")
         connection.execute(f"insert into {table} select * from fresh order by customer_id")
     connection.execute("checkpoint")
 
