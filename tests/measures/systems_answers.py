@@ -47,9 +47,13 @@ EXACT = {
         "from world.callcentre.tickets group by topic order by topic"
     ),
     "16_knowledge_base": (
-        "select article_id::varchar, count(*), count(*) filter (where reopened_count > 0) "
-        "from world.callcentre.tickets where status = 'closed' group by article_id "
-        "order by 2 desc, 1"
+        "with said as (select ticket_id, min_by(article_id, sent_at) as article_id "
+        "from world.callcentre.messages group by ticket_id) "
+        "select coalesce(tickets.article_id, said.article_id)::varchar, articles.title, count(*), "
+        "count(*) filter (where reopened_count > 0) from world.callcentre.tickets as tickets "
+        "left join said using (ticket_id) left join world.callcentre.articles as articles "
+        "on coalesce(tickets.article_id, said.article_id) = articles.article_id "
+        "where tickets.status = 'closed' group by all order by 3 desc, 1"
     ),
     "18_repairs_by_partner": (
         "select partner_code, count(*), sum(labour_yuan * 100)::bigint, "
