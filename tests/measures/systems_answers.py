@@ -18,9 +18,8 @@ SALES = f"""
     from world.shop.orders where status <> 'cancelled'
     union all
     select 'tills', receipt_no, 'store', strptime(sold_at, '%Y/%m/%d %H:%M:%S')::date,
-        round(sum(amount_yuan * 100))::bigint
-    from world.till.receipts join world.till.receipt_lines using (store_code, receipt_no)
-    group by all
+        round(paid_yuan * 100)::bigint
+    from world.till.receipts
 """
 
 REPAIRS = "select * from world.aftersales.visits where kind <> '安装'"
