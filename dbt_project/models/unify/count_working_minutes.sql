@@ -11,30 +11,27 @@ hours as (
         {{ adapter.quote('day') }} as on_day,
         case
             when {{ adapter.quote('day') }} in ({{ dates(var('holidays')) }}) then null
-            {%- for weekday, hours in var('working_hours').items() %}
-            when
-                {{ iso_weekday(adapter.quote('day')) }} = {{ weekday }}
-                {%- if weekday | int == 1 %} or {{ adapter.quote('day') }} in ({{ dates(var('extra_days')) }}){% endif %}
-                then {{ hours[0] }}
-            {%- endfor %}
-        end as opens,
-        case
-            when {{ adapter.quote('day') }} in ({{ dates(var('holidays')) }}) then null
-            {%- for weekday, hours in var('working_hours').items() %}
-            when
-                {{ iso_weekday(adapter.quote('day')) }} = {{ weekday }}
-                {%- if weekday | int == 1 %} or {{ adapter.quote('day') }} in ({{ dates(var('extra_days')) }}){% endif %}
-                then {{ hours[1] }}
-            {%- endfor %}
-        end as closes
+            when {{ adapter.quote('day') }} in ({{ dates(var('extra_days')) }}) then 1
+            else {{ iso_weekday(adapter.quote('day')) }}
+        end as weekday
     from days
 ),
 
 moments as (
     select
         on_day,
-        {{ clock_time('on_day', 'opens') }} as opens_at,
-        {{ clock_time('on_day', 'closes') }} as closes_at
+        case weekday
+            when 0 then cast(null as timestamp)
+            {%- for weekday, hours in var('working_hours').items() %}
+            when {{ weekday }} then {{ clock_time('on_day', hours[0]) }}
+            {%- endfor %}
+        end as opens_at,
+        case weekday
+            when 0 then cast(null as timestamp)
+            {%- for weekday, hours in var('working_hours').items() %}
+            when {{ weekday }} then {{ clock_time('on_day', hours[1]) }}
+            {%- endfor %}
+        end as closes_at
     from hours
 ),
 

@@ -12,5 +12,6 @@ select
     coalesce(sends.sent_at, campaigns.starts_at) as sent_at,
     coalesce({{ local_day('sends.sent_at') }}, campaigns.starts_on) as sent_on
 from {{ identified('campaign_sends') }} as sends
-left join {{ ref('campaigns') }} as campaigns on sends.source || '-' || sends.campaign_id = campaigns.campaign_key
+left join {{ ref('campaigns') }} as campaigns
+    on sends.source || '-' || sends.campaign_id = campaigns.campaign_key
 where sends.sent_at is not null or campaigns.campaign_key is not null

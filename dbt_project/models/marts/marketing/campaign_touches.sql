@@ -76,6 +76,9 @@ select
     credited.first_ordered_on
 from sends
 left join {{ ref('campaigns') }} as campaigns on sends.campaign_key = campaigns.campaign_key
-left join redemptions on sends.customer_id = redemptions.customer_id and sends.campaign_key = redemptions.campaign_key
-left join responses on sends.customer_id = responses.customer_id and sends.campaign_key = responses.campaign_key
-left join credited on sends.customer_id = credited.customer_id and sends.campaign_key = credited.campaign_key
+left join redemptions
+    on sends.customer_id = redemptions.customer_id and sends.campaign_key = redemptions.campaign_key
+left join responses
+    on sends.customer_id = responses.customer_id and sends.campaign_key = responses.campaign_key
+left join credited
+    on sends.customer_id = credited.customer_id and sends.campaign_key = credited.campaign_key

@@ -50,6 +50,8 @@ select
     created_at,
     changed_at as updated_at,
     {{ local_day('changed_at') }} as updated_on,
-    case when order_id is null and coalesce(status, 'open') <> 'ordered' and given_up_at <= {{ cutoff() }} then given_up_at end
-        as abandoned_at
+    case
+        when order_id is null and coalesce(status, 'open') <> 'ordered' and given_up_at <= {{ cutoff() }}
+            then given_up_at
+    end as abandoned_at
 from judged

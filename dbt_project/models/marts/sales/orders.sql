@@ -56,7 +56,8 @@ joined as (
         ) as discount_cents,
         case
             when lines.order_id is not null then lines.amount_cents
-            else {{ company_cents('headers.goods_cents - headers.discount_cents', 'headers.original_currency') }}
+            else
+                {{ company_cents('headers.goods_cents - headers.discount_cents', 'headers.original_currency') }}
         end as amount_cents,
         coalesce(
             {{ company_cents('headers.shipping_cents', 'headers.original_currency') }}, 0

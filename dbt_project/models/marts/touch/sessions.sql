@@ -18,7 +18,9 @@ marked as (
     select
         *,
         case
-            when previous_at is null or occurred_at > {{ add_minutes('previous_at', var('session_gap_minutes')) }}
+            when
+                previous_at is null
+                or occurred_at > {{ add_minutes('previous_at', var('session_gap_minutes')) }}
                 then 1
             else 0
         end as is_first
@@ -56,7 +58,9 @@ sessions as (
         {{ latest('category', 'occurred_at') }} filter (
             where kind in ('product', 'cart') and category is not null
         ) as last_category,
-        {{ latest('identifier_value', 'occurred_at') }} filter (where identifier_type = 'record') as signed_in_as,
+        {{ latest('identifier_value', 'occurred_at') }} filter (
+            where identifier_type = 'record'
+        ) as signed_in_as,
         max(identifier_value) filter (where identifier_type = 'device') as device
     from numbered
     group by source, device_id, place

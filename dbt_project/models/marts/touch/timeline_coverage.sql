@@ -6,7 +6,9 @@ with held as (
         '{{ part.mart }}' as detail_table,
         cast(count(*) as bigint) as rows_held,
         cast(
-            count(*) filter (where {{ part.get('customer', 'customer_id') }} is null and {{ is_touch(part) }}) as bigint
+            count(*) filter (
+                where {{ part.get('customer', 'customer_id') }} is null and {{ is_touch(part) }}
+            ) as bigint
         ) as of_nobody,
         cast(count(*) filter (where not coalesce({{ is_touch(part) }}, false)) as bigint) as no_touches
     from {{ ref(part.mart) }}

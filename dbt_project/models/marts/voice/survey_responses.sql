@@ -8,7 +8,8 @@ select
     tier,
     channel,
     nps,
-    case when nps >= 9 then 'promoter' when nps >= 7 then 'passive' when nps >= 0 then 'detractor' end as nps_group,
+    case when nps >= 9 then 'promoter' when nps >= 7 then 'passive' when nps >= 0 then 'detractor' end
+        as nps_group,
     csat,
     topics,
     text_key is not null as has_text,

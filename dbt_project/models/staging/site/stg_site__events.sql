@@ -6,7 +6,8 @@ select
         as identifier_value,
     message_id as event_id,
     md5('site:' || coalesce(anonymous_id, user_id, message_id)) as device_id,
-    case when {{ json_text('context', '$.library.name') }} = 'analytics.js' then 'web' else 'app' end as channel,
+    case when {{ json_text('context', '$.library.name') }} = 'analytics.js' then 'web' else 'app' end
+        as channel,
     case
         when type = 'identify' then 'sign_in'
         when type in ('page', 'screen') then 'page'

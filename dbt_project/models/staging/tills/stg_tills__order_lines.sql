@@ -45,7 +45,8 @@ discounts as (
 
 select
     {{ piece('receipt_no') }} as piece,
-    case when member_no is not null then 'member_no' when phone is not null then 'phone' end as identifier_type,
+    case when member_no is not null then 'member_no' when phone is not null then 'phone' end
+        as identifier_type,
     coalesce(member_no, phone) as identifier_value,
     receipt_no as order_id,
     cast(line_no as varchar) as line_id,

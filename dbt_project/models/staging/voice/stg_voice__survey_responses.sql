@@ -11,8 +11,9 @@ select
     responses.nps,
     responses.csat,
     cast(null as varchar) as topics,
-    case when responses.comment is not null then {{ record_id('voice.responses', 'responses.response_id') }} end
-        as text_key,
+    case
+        when responses.comment is not null then {{ record_id('voice.responses', 'responses.response_id') }}
+    end as text_key,
     responses.submitted_at as given_at
 from {{ source_rows('voice', 'responses') }} as responses
 left join {{ source_rows('voice', 'surveys') }} as surveys on responses.survey_id = surveys.survey_id

@@ -21,7 +21,8 @@ select
     {{ json_text('properties', '$.category') }} as category,
     case
         when event = 'PayOrder'
-            then {{ minor_units("cast(" ~ json_text('properties', '$.order_amount') ~ " as decimal(18, 2))") }}
+            then
+                {{ minor_units("cast(" ~ json_text('properties', '$.order_amount') ~ " as decimal(18, 2))") }}
     end as amount_cents,
     occurred_at
 from {{ source_rows('wechat', 'events', piece='openid') }} as events
