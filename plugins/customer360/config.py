@@ -203,6 +203,20 @@ class Request(Strict):
     pagination: Pagination = Pagination()
 
 
+class Total(Strict):
+    """A sum that a table and a mart must agree on.
+
+    Attributes:
+        of: ``mart.column``, such as ``order_lines.amount_cents``; the mart names its rows' source.
+        value: SQL over the table's columns, in the unit of that column.
+        where: SQL condition of the rows that count.
+    """
+
+    of: Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+$")]
+    value: str
+    where: str = "true"
+
+
 class Table(Strict):
     """One table of a source: where it is, its contract, how it is read.
 
@@ -218,6 +232,7 @@ class Table(Strict):
         relation: databases: ``schema.table`` there; the table's own name where it is not given.
         request: rest: what to ask.
         deletes: databases: find deleted rows of a table with a cursor by a sweep over its keys.
+        total: a sum that the gate compares with a mart's.
     """
 
     description: str = ""
@@ -233,6 +248,7 @@ class Table(Strict):
     deletes: Sweep | None = None
     freshness: Freshness = Freshness()
     may_be_empty: bool = False
+    total: Total | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: dict[str, Column]
@@ -381,8 +397,13 @@ class Churn(Strict):
 
 
 class Audiences(Strict):
-    """Segments, tiers and alerts of a company."""
+    """Segments, tiers and alerts of a company.
 
+    Attributes:
+        active_months: who bought in so many months up to a month's end is an active customer then.
+    """
+
+    active_months: Annotated[int, Field(ge=1, le=24)] = 12
     value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
     segments: dict[Name, Segment]
     churn: Churn

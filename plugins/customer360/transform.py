@@ -20,6 +20,7 @@ from customer360 import vault
 from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
 from customer360.exceptions import ConfigError, Customer360Error, GateError
+from customer360.metrics import load_definitions
 from customer360.settings import PROJECT, Settings
 from customer360.warehouse import disk_full, is_disk_full
 
@@ -203,6 +204,8 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
             {"name": name, "from_cents": round(amount * 100)}
             for name, amount in audiences.value_tiers.items()
         ],
+        "active_months": audiences.active_months,
+        "metrics": load_definitions().as_var(),
         "churn_horizon_days": audiences.churn.horizon_days,
         "churn_alert": {
             "min_probability": alert.min_probability,

@@ -5,7 +5,7 @@ with events as (
         openid,
         unionid,
         occurred_at,
-        case when type = 'profile_set' then json_extract_string(properties, '$.member_no') end as member_no
+        case when type = 'profile_set' then {{ json_text('properties', '$.member_no') }} end as member_no
     from {{ source_rows('wechat', 'events', piece='openid') }} as recorded
     where openid is not null
 ),
@@ -15,7 +15,7 @@ payments as (
         track_id,
         openid,
         occurred_at,
-        cast(round(100 * try_cast(json_extract_string(properties, '$.order_amount') as double)) as bigint)
+        cast(round(100 * try_cast({{ json_text('properties', '$.order_amount') }} as double)) as bigint)
             as amount_fen
     from {{ source_rows('wechat', 'events') }} as recorded
     where event = 'PayOrder' and openid is not null
