@@ -2,16 +2,23 @@
 -- a payment in it is: the same amount within ten minutes, each the only one of the other.
 with events as (
     select
-        track_id,
-        event,
         openid,
         unionid,
         occurred_at,
-        case when type = 'profile_set' then {{ json_text('properties', '$.member_no') }} end as member_no,
+        case when type = 'profile_set' then {{ json_text('properties', '$.member_no') }} end as member_no
+    from {{ source_rows('wechat', 'events', piece='openid') }} as recorded
+    where openid is not null
+),
+
+payments as (
+    select
+        track_id,
+        openid,
+        occurred_at,
         cast(round(100 * try_cast({{ json_text('properties', '$.order_amount') }} as double)) as bigint)
             as amount_fen
     from {{ source_rows('wechat', 'events') }} as recorded
-    where openid is not null
+    where event = 'PayOrder' and openid is not null
 ),
 
 seen as (
@@ -27,19 +34,19 @@ seen as (
 
 paid as (
     select
-        events.openid,
+        payments.openid,
         orders.order_no,
         orders.ordered_at
-    from events
+    from payments
     inner join {{ source_rows('shop', 'orders') }} as orders
         on
-            events.amount_fen = orders.paid_fen
-            and events.occurred_at between orders.ordered_at - interval 10 minute
+            payments.amount_fen = orders.paid_fen
+            and payments.occurred_at between orders.ordered_at - interval 10 minute
             and orders.ordered_at + interval 10 minute
-    where events.event = 'PayOrder' and orders.channel = 'mini_program'
+    where orders.channel = 'mini_program'
     qualify
-        count(distinct orders.order_no) over (partition by events.track_id) = 1
-        and count(distinct events.track_id) over (partition by orders.order_no) = 1
+        count(distinct orders.order_no) over (partition by payments.track_id) = 1
+        and count(distinct payments.track_id) over (partition by orders.order_no) = 1
 )
 
 {{ identifiers_of(
@@ -63,7 +70,8 @@ union all
         ['member_no', 'member_no', 'true'],
     ],
     'first_seen_at',
-    'last_seen_at'
+    'last_seen_at',
+    cut_by='openid'
 ) }}
 union all
 {{ identifiers_of(
