@@ -3,7 +3,7 @@
 with touches as (
     select
         customer_id,
-        cast(count(*) as integer) as campaigns_received,
+        cast(count(*) filter (where is_delivered) as integer) as campaigns_received,
         cast(count(*) filter (where is_redeemed) as integer) as campaigns_redeemed,
         cast(count(*) filter (where is_opened) as integer) as campaigns_opened,
         cast(count(*) filter (where is_clicked) as integer) as campaigns_clicked,
@@ -96,7 +96,14 @@ voices as (
     select
         customer_id,
         max_by(nps, given_at) filter (where nps is not null) as last_nps,
-        max_by(csat, given_at) filter (where csat is not null) as last_csat,
+        max_by(csat, given_at) filter (where csat is not null) as last_csat
+    from {{ ref('survey_responses') }}
+    group by customer_id
+),
+
+reviewed as (
+    select
+        customer_id,
         max_by(stars, given_at) filter (where stars is not null) as last_stars
     from {{ ref('feedback') }}
     group by customer_id
@@ -170,7 +177,7 @@ agreed as (
     select
         customer_id,
         bool_or(is_granted) as has_marketing_consent
-    from {{ ref('consents') }}
+    from {{ ref('consent_states') }}
     where purpose = 'marketing'
     group by customer_id
 ),
@@ -307,7 +314,7 @@ select
     -- sentiment
     voices.last_nps,
     voices.last_csat,
-    voices.last_stars,
+    reviewed.last_stars,
     feeling.sentiment_index,
     feeling.sentiment_trend,
     coalesce(feeling.has_sentiment_drop, false) as has_sentiment_drop,
@@ -354,6 +361,7 @@ left join owned on customers.customer_id = owned.customer_id
 left join repaired on customers.customer_id = repaired.customer_id
 left join points on customers.customer_id = points.customer_id
 left join voices on customers.customer_id = voices.customer_id
+left join reviewed on customers.customer_id = reviewed.customer_id
 left join speaking on customers.customer_id = speaking.customer_id
 left join reached on customers.customer_id = reached.customer_id
 left join doubts on customers.customer_id = doubts.customer_id
