@@ -55,8 +55,8 @@ bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360
 	@$(BIN)/python tests/benchmarks/models_bench.py
 	@$(BIN)/python tests/benchmarks/models_labelled_bench.py
 
-bench-identity: env .venv-bench/ready  ## Identity beside its Splink reference and peers
-	@$(BIN)/python tests/benchmarks/identity_bench.py --peers .venv-bench/bin/python
+bench-identity: env .venv-bench/ready  ## Identity beside its Splink reference and peers (MILLION=1: a million records too)
+	@$(BIN)/python -m tests.benchmarks.identity_bench --peers .venv-bench/bin/python $(if $(MILLION),--million)
 
 bench-extract: env .venv-bench/ready  ## Extraction beside DuckDB's scanner, connectorx and dlt
 	@$(BIN)/python -m tests.benchmarks.extract_bench
