@@ -3,10 +3,15 @@
     'c' || substr(md5({{ identifier }}), 1, 16)
 {%- endmacro %}
 
-{#- An identifier as it is published: a digest of it where a person is reached at it. -#}
+{#- A nickname with the town, which is rarer than either. -#}
+{% macro placed_nickname(nickname, city) -%}
+    {{ nickname }} || '@' || regexp_replace({{ city }}, '市$', '')
+{%- endmacro %}
+
+{#- An identifier as it is published: a digest of it where a person is reached or called by it. -#}
 {% macro published_identifier(type, value) -%}
     case
-        when {{ type }} in ('phone', 'email')
+        when {{ type }} in ('phone', 'email') or {{ type }} like 'nickname:%'
             then 't' || substr(md5({{ type }} || ':' || {{ value }}), 1, 24)
         else {{ value }}
     end
