@@ -8,7 +8,7 @@
         ['unionid', 'unionid', 'true'],
         ['phone', real_phone('mobile'), 'true'],
         ['email', real_email('email'), 'false'],
-        ['email', "case when regexp_full_match(username, '[1-9][0-9]{4,10}') then username || '@qq.com' end", 'false'],
+        ['email', "case when regexp_matches(username, '^[1-9][0-9]{4,10}$') then username || '@qq.com' end", 'false'],
         ['nickname:shop', 'nickname', 'false'],
     ],
     'registered_at',
