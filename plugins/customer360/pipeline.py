@@ -530,6 +530,19 @@ def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     return result
 
 
+def answer_hour(settings: Settings, hour: dt.datetime) -> dict[str, Any]:
+    """Answer the carts that were left before ``hour`` (naive, the company's clock).
+
+    It reads landing and the snapshot, so that it can run beside a nightly build.
+    """
+    from customer360.engagement import hourly
+    from customer360.engagement.config import load_engagement
+
+    config = _checked_config(settings)
+    with _mendable(settings, "answer_hour"):
+        return hourly.answer(settings, _engine(settings), config, load_engagement(settings), hour)
+
+
 def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Publish what passed every audit, once."""
     from customer360 import increments

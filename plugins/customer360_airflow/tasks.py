@@ -174,6 +174,36 @@ class ExtractStep(Step):
         return result
 
 
+def hour_of(dag_run: Any) -> dt.datetime:
+    """The hour, on the company's clock, that ends what a run works on: its partition key.
+
+    Raises:
+        AirflowFailException: the run has no key, or one that is no hour.
+    """
+    key = dag_run.partition_key
+    try:
+        return dt.datetime.strptime(key or "", schedules.HOUR_FORMAT)  # noqa: DTZ007, the company's own
+    except ValueError:
+        raise AirflowFailException(
+            f"This run of {dag_run.dag_id} has the partition key {key!r}; it needs "
+            "an hour of the company's day. Start it with a key such as 2026-07-01T14."
+        ) from None
+
+
+class AnswerHourStep(BaseOperator):
+    """Answers what customers did before the hour that is the run's partition key."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Call the library."""
+        from customer360 import pipeline
+
+        started = time.monotonic()
+        hour = hour_of(context["dag_run"])
+        with told_plainly():
+            result = pipeline.answer_hour(load_settings(), hour)
+        return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
 class ExtractHourStep(ExtractStep):
     """Brings in what ``source`` has before the hour that is the run's partition key."""
 
@@ -182,14 +212,7 @@ class ExtractHourStep(ExtractStep):
         from customer360 import pipeline
 
         started = time.monotonic()
-        key = context["dag_run"].partition_key
-        try:
-            hour = dt.datetime.strptime(key or "", schedules.HOUR_FORMAT)  # noqa: DTZ007, the company's own
-        except ValueError:
-            raise AirflowFailException(
-                f"This run of {context['dag_run'].dag_id} has the partition key {key!r}; it needs "
-                "an hour of the company's day. Start it with a key such as 2026-07-01T14."
-            ) from None
+        hour = hour_of(context["dag_run"])
         reach.lend()
         with told_plainly():
             result = pipeline.extract_hour(load_settings(), self.source, hour)
