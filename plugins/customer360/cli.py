@@ -11,6 +11,18 @@ from customer360.exceptions import Customer360Error
 # name -> (module:attribute, one line of help); modules load only when their command is called,
 # so that `customer360 --help` stays fast.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "activate": (
+        "customer360.activation.delivery_commands:activate",
+        "Send what destinations do not hold yet; --dry-run.",
+    ),
+    "delivery": (
+        "customer360.activation.delivery_commands:delivery",
+        "What went to whom; what waits for a person.",
+    ),
+    "sending": (
+        "customer360.activation.delivery_commands:sending",
+        "The switch that stops all sending at once.",
+    ),
     "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
     "export": ("customer360.activation.commands:export", "What was exported, and who holds it."),
     "status": ("customer360.status_commands:status", "What came of the last run."),
