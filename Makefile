@@ -12,7 +12,7 @@ export UV_NO_CACHE := 1
 export MPLCONFIGDIR := $(CURDIR)/data/.matplotlib
 export PRE_COMMIT_HOME := $(CURDIR)/data/.pre-commit
 
-.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-identity bench-extract check lock clean
+.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-identity bench-extract bench-activation check lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ bench-identity: env .venv-bench/ready  ## Identity beside its Splink reference a
 
 bench-extract: env .venv-bench/ready  ## Extraction beside DuckDB's scanner, connectorx and dlt
 	@$(BIN)/python -m tests.benchmarks.extract_bench
+
+bench-activation: env .venv-bench/ready  ## Deliveries beside ADBC + MERGE and drt-core; sends with injected faults
+	@$(BIN)/python -m tests.benchmarks.activation_bench
 
 .venv-bench/ready: requirements-bench.txt
 	@$(PYTHON) -m venv --clear .venv-bench

@@ -39,7 +39,7 @@ class Service:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 if lines[0].startswith("GET"):
                     self._answer(writer, 200, json.dumps(self.counts).encode())
-                elif not self._take(writer, headers, body):
+                elif not self._take(writer, lines[0].split(" ")[1], headers, body):
                     writer.transport.abort()
                     return
                 await writer.drain()
@@ -48,7 +48,9 @@ class Service:
         finally:
             writer.close()
 
-    def _take(self, writer: asyncio.StreamWriter, headers: dict[str, str], body: bytes) -> bool:
+    def _take(
+        self, writer: asyncio.StreamWriter, path: str, headers: dict[str, str], body: bytes
+    ) -> bool:
         self.counts["requests"] += 1
         fault = ""
         if self._share and self._random.random() < self._share:
@@ -64,7 +66,9 @@ class Service:
             self.counts["duplicates"] += 1
         else:
             self._keys.add(key)
-            self._effects.write(b'{"key": "' + key.encode() + b'", "body": ' + body + b"}\n")
+            self._effects.write(
+                b'{"path": "%b", "key": "%b", "body": %b}\n' % (path.encode(), key.encode(), body)
+            )
             self.counts["rows"] += 1
         if fault == "late":
             return False

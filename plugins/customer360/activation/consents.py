@@ -80,13 +80,13 @@ def bring_up_to_date(
             f"insert into {NOW} select {literal(source)}, facts.consent_id, who.customer_id, "
             f"facts.purpose, facts.channel, facts.is_granted, {moment} from ({sql}) as facts "
             "inner join (select identifier_type, identifier_value, min(customer_id) as customer_id "
-            f"from snapshot.customer_identifiers where {_present(connection)} group by all) as who "
+            f"from snapshot.customer_identifiers where {present(connection)} group by all) as who "
             "on facts.identifier_type = who.identifier_type "
             "and facts.identifier_value = who.identifier_value"
         )
 
 
-def _present(connection: duckdb.DuckDBPyConnection) -> str:
+def present(connection: duckdb.DuckDBPyConnection) -> str:
     """Condition for identifiers that a customer has now; older snapshots know no others."""
     columns = [row[0] for row in connection.execute(
         "describe snapshot.customer_identifiers").fetchall()]  # fmt: skip

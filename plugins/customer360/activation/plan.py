@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from customer360.activation import lawful, outbox
+from customer360.activation import consents, lawful, outbox
 from customer360.activation.destinations import Destination, Destinations
 from customer360.activation.outbox import Outbox
 from customer360.content import read_tables
@@ -163,7 +163,7 @@ def _make_wanted(
             values[column] = f"case when {refused}.customer_id is null then {values[column]} end"
     for column, records in destination.identifiers.items():
         alias = quote(f"known_{column}")
-        joins.append(f"left join ({_identifiers(records)}) as {alias} "
+        joins.append(f"left join ({_identifiers(connection, records)}) as {alias} "
                      f"on source_rows.customer_id = {alias}.customer_id")  # fmt: skip
         values[column] = f"{alias}.known"
     keys = [f"source_rows.{quote(column)}" for column in shape.key]
@@ -186,12 +186,13 @@ def _make_wanted(
     )
 
 
-def _identifiers(records: str) -> str:
+def _identifiers(connection: duckdb.DuckDBPyConnection, records: str) -> str:
     """customer_id -> the lowest key of its records in a table; merged customers may have more."""
     prefix = f"{records}:"
     return (
         f"select customer_id, min(substr(identifier_value, {len(prefix) + 1})) as known "
         "from snapshot.customer_identifiers where identifier_type = 'record' "
+        f"and {consents.present(connection)} "
         f"and starts_with(identifier_value, {literal(prefix)}) group by customer_id"
     )
 

@@ -258,7 +258,7 @@ class MySqlTable:
             if sign in text:
                 return DeliveryError(f"{place}: {said}. Nothing was written; the rows wait.")
         return DeliveryError(
-            f"{place}: the server refuses ({first_line(error)}). Nothing was written; the rows wait."
+            f"{place}: the server refuses ({first_line(error)}). Nothing was written; rows wait."
         )
 
 
