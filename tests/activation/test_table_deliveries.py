@@ -76,7 +76,10 @@ class Desk:
                 return connection.execute(sql).fetchall()
         text = sql.replace("'", "''")
         found = self.server._duckdb.execute(f"select * from mysql_query('server', '{text}')")
-        return found.fetchall()
+        return [
+            tuple(cell.decode() if isinstance(cell, bytes) else cell for cell in row)
+            for row in found.fetchall()
+        ]
 
     def held(self) -> dict:
         return dict(self.ask(f"select customer_id, score from {self.table} order by 1"))

@@ -168,7 +168,7 @@ def show(name: str, customer: str | None, status: str | None, limit: int, as_jso
         thing = f" {row['object']}" if row["object"] else ""
         click.echo(
             f"{row['customer_id']}{thing}  {row['change']:<8}{row['status']:<13}{moment}"
-            f"  run {row['run_id'] or '-'}  attempts {row['attempts']}"
+            f"  run {row['run_id'] or '-'}  attempts {row['attempts'] or 0}"
             f"  {row['reason'] or row['answer'] or ''}"
         )
 

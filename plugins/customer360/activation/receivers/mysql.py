@@ -179,7 +179,7 @@ class MySqlTable:
             stage = f'target."{self._schema}"."{self._stage_name}"'
             self._duckdb.execute(f"insert into {stage} select * from rows_to_stage")
             foreign = {
-                (str(customer), str(thing))
+                (_text(customer), _text(thing))
                 for customer, thing in self._inside(
                     f"select staged.customer_id, staged.object from {stage} as staged inner join "
                     f'target."{self._schema}"."{self._table}" as target on '
@@ -264,6 +264,11 @@ class MySqlTable:
 
 def _base(kind: str) -> str:
     return re.split(r"[(\[]", kind)[0]
+
+
+def _text(value: Any) -> str:
+    """Text; the scanner hands over bytes where a collation is binary."""
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _quote(name: str) -> str:

@@ -256,11 +256,14 @@ class PostgresTable:
     def _explain(self, error: adbc.Error) -> DeliveryError:
         """In words: the server's own text may quote rows."""
         state = getattr(error, "sqlstate", None) or ""
+        if "permission denied" in str(error):  # the driver does not always hand the state over
+            state = "42501"
         place = f"destination {self._name}: {self._target}"
         if state.startswith(("08", "57")):
             return ReceiverUnavailableError(f"{place}: the server went away ({state})")
         said = {
-            "42501": "our user may not write there: grant it",
+            "42501": "our user may not write there: it needs its rights on the table, and temporary on "
+            "the database",
             "42P10": f"needs a unique index on ({', '.join(self._keys)})",
             "3F000": "the schema is not there",
             "23505": "another unique index of the table refuses a row",

@@ -518,8 +518,11 @@ def set_up_desk(server: Server) -> None:
                 statement(f"create role {quote(server.writer)} login password {secret}")
             )
         for grant in (
-            f"grant connect on database {quote(database)} to {quote(server.writer)}",
+            f"grant connect, temporary on database {quote(database)} to {quote(server.writer)}",
             f"grant usage, create on schema {DESK} to {quote(server.writer)}",
             f"grant {rights} on {DESK}.churn_alerts to {quote(server.writer)}",
+            f"grant usage on schema {DESK} to {quote(server.reader)}",
+            f"grant select on {DESK}.churn_alerts, {DESK}.alerts_of_sales "
+            f"to {quote(server.reader)}",
         ):
             connection.execute(statement(grant))
