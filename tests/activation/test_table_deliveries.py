@@ -35,7 +35,6 @@ class Desk:
 
     def __init__(self, company, server, kind: str) -> None:
         self.company, self.server, self.kind = company, server, kind
-        server.new_database()
         self.settings = company.settings
         self.engine = open_state(self.settings)
         self.table = "desk.members" if kind == "postgres" else "members"
@@ -74,7 +73,7 @@ class Desk:
         if self.kind == "postgres":
             with psycopg.connect(self.server._server.owner_url("shop")) as connection:
                 return connection.execute(sql).fetchall()
-        text = sql.replace("'", "''")
+        text = sql.replace("'", "''").replace("from members", "from shop.members")
         found = self.server._duckdb.execute(f"select * from mysql_query('server', '{text}')")
         return [
             tuple(cell.decode() if isinstance(cell, bytes) else cell for cell in row)
@@ -88,11 +87,14 @@ class Desk:
 @pytest.fixture(params=["postgres", "mysql"])
 def desk(request, company) -> Desk:
     name = "postgres_server" if request.param == "postgres" else "mariadb_server"
-    return Desk(company, request.getfixturevalue(name), request.param)
+    server = request.getfixturevalue(name)
+    server.new_database()
+    return Desk(company, server, request.param)
 
 
 @pytest.fixture
 def pg_desk(company, postgres_server) -> Desk:  # noqa: F811, the fixture
+    postgres_server.new_database()
     return Desk(company, postgres_server, "postgres")
 
 
@@ -177,3 +179,17 @@ def test_a_check_of_the_table_refuses_all_or_nothing(pg_desk):
     assert pg_desk.held() == {"a": 1}
     pg_desk.server.run("alter table desk.members drop constraint members_score_check")
     assert pg_desk.send({"a": 2, "b": 99}).counts == {"added": 1, "changed": 1, "removed": 0}
+
+
+def test_the_ledger_may_stand_in_postgresql(company, postgres_server, monkeypatch):  # noqa: F811
+    postgres_server.new_database()
+    url = postgres_server.url().replace("postgresql://", "postgresql+psycopg://")
+    monkeypatch.setenv("CUSTOMER360_STATE_URL", url)
+    desk = Desk(company, postgres_server, "postgres")
+    assert desk.send({"a": 1, "b": 2}).counts["added"] == 2
+    assert desk.send({"a": 9, "c": 3}, NEXT).counts == {"added": 1, "changed": 1, "removed": 1}
+    with outbox.Outbox.open(desk.settings, desk.engine, "desk") as book:
+        book.rebuild()
+        rows = book.connection.execute("select customer_id, status from ledger order by 1")
+        assert rows.fetchall() == [(name, "acknowledged") for name in "abc"]
+    assert desk.send({"a": 9, "c": 3}, NEXT).status == "unchanged"

@@ -41,4 +41,4 @@ def check_day(settings: Settings, as_of: dt.date) -> None:
 
 
 def declared_destinations(settings: Settings) -> list[str]:
-    return ["crm", "chat"]
+    return ["crm"]

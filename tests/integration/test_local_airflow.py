@@ -33,6 +33,7 @@ CHAIN = [
     "audit:scores",
     "publish",
     "activate",
+    "deliver:crm",
 ]
 SECRET = "Wang Xiaoming 13812345678"
 

@@ -7,6 +7,7 @@ A source's consents are understood by its staging model, in one place. That mode
 once more over the newest landed rows instead of the raw layer, which a build may be writing.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,7 @@ def bring_up_to_date(
     )
     for path in _models(config):
         tables: list[tuple[str, str]] = []
-        sql = render(path, lambda source, table, seen=tables: _name(source, table, seen))  # type: ignore[misc]  # bound at once
+        sql = render(path, functools.partial(_name, tables))
         batches = {each: _standing(settings, *each) for each in tables}
         # Seconds are all that a manifest tells: of the same second counts as later.
         if not any(b.landed_at[:19] >= built_at[:19] for some in batches.values() for b in some):
@@ -93,7 +94,7 @@ def present(connection: duckdb.DuckDBPyConnection) -> str:
     return "learned_to is null" if "learned_to" in columns else "true"
 
 
-def render(path: Path, rows_of: Callable[[str, str], str]) -> str:
+def render(path: Path, rows_of: Callable[..., str]) -> str:
     """A staging model's SQL with ``rows_of(source, table)`` in the place of ``source_rows``.
 
     Raises:
@@ -128,11 +129,12 @@ def _tables(config: Config) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for path in _models(config):
         text = path.read_text(encoding="utf-8")
-        found += re.findall(r"source_rows\('(\w+)', *'(\w+)'\)", text)
+        found += re.findall(r"source_rows\('(\w+)', *'(\w+)'", text)
     return found
 
 
-def _name(source: str, table: str, seen: list[tuple[str, str]]) -> str:
+def _name(seen: list[tuple[str, str]], source: str, table: str, piece: str | None = None) -> str:  # noqa: ARG001, the macro's
+    """Where the landed rows of a table stand; every table that is asked for is noted."""
     seen.append((source, table))
     return quote(f"landed_{source}__{table}")
 

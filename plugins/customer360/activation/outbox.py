@@ -27,7 +27,7 @@ is made anew from the ledger, which alone is the truth.
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -312,17 +312,15 @@ class Outbox:
         folder = settings.data_dir / "outbox"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{destination}.duckdb"
-        try:
-            with connect(settings, path) as connection:
-                opened = cls(engine, destination, connection)
-                opened._catch_up()
-                yield opened
-        except DamagedFileError:
-            _remove(path)
-            with connect(settings, path) as connection:
-                opened = cls(engine, destination, connection)
-                opened._catch_up()
-                yield opened
+        with ExitStack() as opened:
+            try:
+                connection = opened.enter_context(connect(settings, path))
+            except DamagedFileError:
+                _remove(path)  # it can be made anew
+                connection = opened.enter_context(connect(settings, path))
+            book = cls(engine, destination, connection)
+            book._catch_up()
+            yield book
 
     def _catch_up(self) -> None:
         self.connection.execute(EMPTY_IMAGE)
@@ -400,7 +398,11 @@ class Outbox:
         return found
 
     def intend(
-        self, run_id: str, parcels: Sequence[tuple[int, bytes | None]], rows_sql: str
+        self,
+        run_id: str,
+        parcels: Sequence[tuple[int, bytes | None]],
+        rows_sql: str,
+        keys: Sequence[str] = (),
     ) -> list[tuple[int, str]]:
         """Enter sendings and their rows before anything leaves.
 
@@ -409,11 +411,12 @@ class Outbox:
             rows_sql: a query of the rows in the image's connection: customer_id, object, change,
                 payload_hash, received_hash, attempts, reason, and ``parcel``, the place of its
                 sending in ``parcels``; ordered by customer_id and object.
+            keys: idempotency keys, where they are known already.
 
         Returns:
             Id and idempotency key of each sending.
         """
-        keys = [uuid.uuid4().hex for _ in parcels]
+        keys = keys or [new_key() for _ in parcels]
         moment = state.now()
         with self.engine.begin() as connection:
             first = _take_numbers(connection, len(parcels))
@@ -560,12 +563,14 @@ class Outbox:
             )
         self._version = _version(connection, self.destination)
 
-    def keep(self, rows_sql: str) -> None:
+    def keep(self, rows_sql: str, *, seal: bool = True) -> None:
         """Bring the image in step with the ledger.
 
         Args:
             rows_sql: a query of every ledger row that has changed since the image was in step, as
                 the image's table has them.
+            seal: false where the ledger is about to follow: :meth:`seal` ends it. After a kill in
+                between, the image is made anew.
         """
         self.connection.execute("begin")
         self.connection.execute(f"create or replace temp table changed as {rows_sql}")
@@ -576,8 +581,18 @@ class Outbox:
                 " and ledger.object = changed.object"
             )
         self.connection.execute("insert into ledger from changed")
-        self._note_version()
+        if seal:
+            self._note_version()
         self.connection.execute("commit")
+
+    def seal(self) -> None:
+        """The image is in step with the ledger now."""
+        self._note_version()
+
+
+def new_key() -> str:
+    """An idempotency key; nobody else has it."""
+    return uuid.uuid4().hex
 
 
 def _fetched(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

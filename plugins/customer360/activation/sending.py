@@ -15,6 +15,7 @@ import logging
 import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -323,16 +324,26 @@ def _deliver_to_table(job: Job, destination: DatabaseDestination) -> Delivered:
 
 
 def _merge(job: Job, table: Any, rows: int, said: Delivered) -> None:
-    """Intent, transaction, result."""
-    book = job.book
-    ((sending_id, key),) = book.intend(
-        job.run_id,
-        [(rows, None)],
-        "select customer_id, object, change, payload_hash, received_hash, attempts,"
-        " reason, 0 as parcel from plan",
-    )
+    """Intent, transaction, result.
+
+    The ledger and its image are written while the server stages and merges: nothing has an effect
+    before the commit, and that waits for the intent.
+    """
+    book, key = job.book, outbox.new_key()
+    staged = table.rows(job.connection)
+    with ThreadPoolExecutor(1) as beside:
+        merging = beside.submit(table.merge, staged, key)
+        ((sending_id, _),) = book.intend(
+            job.run_id,
+            [(rows, None)],
+            "select customer_id, object, change, payload_hash, received_hash, attempts, reason, "
+            "0 as parcel from plan",
+            [key],
+        )
+        _note_exceptions(job, [])
+        _keep(job, "true", seal=False)
     try:
-        foreign = table.merge(job.connection, key)
+        foreign = merging.result()
         _check_switch(job.engine)
         state.check_token(job.engine, job.run_id)
     except Exception as error:
@@ -348,8 +359,11 @@ def _merge(job: Job, table: Any, rows: int, said: Delivered) -> None:
     ]
     _age(own, job.destination.retry.give_up_after)
     book.answer([(sending_id, "acknowledged", 1, "committed")], own)
-    _note_exceptions(job, own)
-    _keep(job, "true")
+    if own:
+        _note_exceptions(job, own)
+        _keep(job, "true")
+    else:
+        book.seal()
     _count_outcome(job, said)
 
 
@@ -447,7 +461,7 @@ def _deliver_in_parcels(job: Job, receiver: Webhook | Letters, destination: Send
     ranges = deque((start, min(start + size, total)) for start in range(0, total, size))
     in_doubt = max(WINDOW_ROWS // size, parallel) if honours_key else parallel
     seen = consents.stamp(job.settings, job.config)
-    sent_to = 0
+    sent_to, is_whole = 0, False
     exceptions: list[dict[str, Any]] = []
     try:
         while ranges:
@@ -474,11 +488,14 @@ def _deliver_in_parcels(job: Job, receiver: Webhook | Letters, destination: Send
                     f"'{destination.connection}'). {sent_to - sum(b - a for a, b in window)} rows "
                     "were sent; the others wait for the next attempt."
                 )
+        is_whole = True
     finally:
         _note_exceptions(job, exceptions)
         if sent_to:
             unsent = _places(ranges, sent_to)
-            _keep(job, f"planned.place < {sent_to} and planned.place not in ({unsent})")
+            sent = f"planned.place < {sent_to} and planned.place not in ({unsent})"
+            # After an error the image is made anew: not every row's end is known here.
+            _keep(job, sent, seal=is_whole)
             _count_outcome(job, said)
     return _finish(job, plan, said)
 
@@ -844,7 +861,7 @@ def _note_exceptions(job: Job, own: list[dict[str, Any]], *, add: bool = False) 
     job.connection.unregister("part")
 
 
-def _keep(job: Job, condition: str) -> None:
+def _keep(job: Job, condition: str, *, seal: bool = True) -> None:
     """Bring the image in step: rows of the plan that were sent, but for exceptions."""
     job.book.keep(
         "select planned.customer_id, planned.object, change, payload_hash, "
@@ -855,7 +872,8 @@ def _keep(job: Job, condition: str) -> None:
         "coalesce(exceptions.reason, planned.reason) as reason "
         "from (select rowid as place, * from plan) as planned "
         "left join exceptions on planned.customer_id = exceptions.customer_id "
-        f"and planned.object = exceptions.object where {condition}"
+        f"and planned.object = exceptions.object where {condition}",
+        seal=seal,
     )
 
 

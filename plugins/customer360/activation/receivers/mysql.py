@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from customer360.activation.destinations import DatabaseDestination
 from customer360.activation.plan import Shape
@@ -156,12 +157,15 @@ class MySqlTable:
         """Whether the transaction of this key was committed."""
         return bool(self._ask(f"select 1 from {self._received} where idempotency_key = '{key}'"))
 
-    def merge(self, connection: duckdb.DuckDBPyConnection, key: str) -> set[tuple[str, str]]:
-        """Stage and merge the table ``plan``, but do not commit; see ``postgres``."""
+    def rows(self, connection: duckdb.DuckDBPyConnection) -> pa.Table:
+        """The table ``plan`` as it is staged."""
+        cells = ", ".join('"' + column + '"' for column in self._shape.columns)
+        return connection.execute(f"select object, change, {cells} from plan").to_arrow_table()
+
+    def merge(self, rows: pa.Table, key: str) -> set[tuple[str, str]]:
+        """Stage and merge rows, but do not commit; see ``postgres``."""
         columns = list(self._shape.columns)
         listed = ", ".join(map(_quote, columns))
-        cells = ", ".join('"' + column + '"' for column in columns)
-        rows = connection.execute(f"select object, change, {cells} from plan").to_arrow_table()
         match = " and ".join(
             f"target.{_quote(column)} = staged.{_quote(column)}" for column in self._keys
         )

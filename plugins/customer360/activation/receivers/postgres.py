@@ -12,6 +12,7 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import duckdb
+import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 
 from customer360.activation.destinations import DatabaseDestination
@@ -153,8 +154,18 @@ class PostgresTable:
         self._adbc.commit()
         return bool(found)
 
-    def merge(self, connection: duckdb.DuckDBPyConnection, key: str) -> set[tuple[str, str]]:
-        """Stage and merge the table ``plan``, but do not commit.
+    def rows(self, connection: duckdb.DuckDBPyConnection) -> pa.Table:
+        """The table ``plan`` as it is staged."""
+        cells = ", ".join(
+            f"{quote(column)}::varchar as {quote(column)}"
+            if self._is_text(column)
+            else quote(column)
+            for column in ("object", "change", *self._shape.columns)
+        )
+        return connection.execute(f"select {cells} from plan").to_arrow_table()
+
+    def merge(self, rows: pa.Table, key: str) -> set[tuple[str, str]]:
+        """Stage and merge rows, but do not commit.
 
         Returns:
             (customer_id, object) of rows whose place others own; they are left alone.
@@ -162,17 +173,9 @@ class PostgresTable:
         Raises:
             DeliveryError: the server refuses; nothing was written.
         """
-        columns = ["object", "change", *self._shape.columns]
-        cells = ", ".join(
-            f"{quote(column)}::varchar as {quote(column)}"
-            if self._is_text(column)
-            else quote(column)
-            for column in columns
-        )
         try:
-            reader = connection.execute(f"select {cells} from plan").to_arrow_reader(50_000)
             with self._adbc.cursor() as cursor:
-                staged = cursor.adbc_ingest(STAGE, reader, mode="create", temporary=True)
+                staged = cursor.adbc_ingest(STAGE, rows, mode="create", temporary=True)
             foreign = self._write(staged)
             self._ask(
                 f"insert into {self._received} (idempotency_key, destination) "
@@ -262,8 +265,7 @@ class PostgresTable:
         if state.startswith(("08", "57")):
             return ReceiverUnavailableError(f"{place}: the server went away ({state})")
         said = {
-            "42501": "our user may not write there: it needs its rights on the table, and temporary on "
-            "the database",
+            "42501": "our user may not write there: grant the table, and temporary on the database",
             "42P10": f"needs a unique index on ({', '.join(self._keys)})",
             "3F000": "the schema is not there",
             "23505": "another unique index of the table refuses a row",
