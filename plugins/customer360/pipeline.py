@@ -38,6 +38,7 @@ MARTS_FILE = "customer360.duckdb"
 RESOLVED_MARK = "resolved"
 INGEST = "ingest_"
 TAKEN_UP = "taken_up"
+DELIVER = "deliver_"
 SHOWN_WEAK = 5
 
 
@@ -146,6 +147,7 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
 def _checked_config(settings: Settings) -> Config:
     from customer360.engagement.config import load_engagement
+    from customer360.activation.destinations import load_destinations
     from customer360.identity.config import load_identity_config
     from customer360.transform import check_rules, check_touching
 
@@ -153,6 +155,7 @@ def _checked_config(settings: Settings) -> Config:
     check_rules(config)
     load_identity_config(settings)
     check_touching(load_engagement(settings), config)
+    load_destinations(settings)
     return config
 
 
@@ -605,10 +608,7 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     config = load_config(settings)
     policy = config.policies.exports
     engine = _engine(settings)
-    run = state.get_run(engine, run_id)
-    if run is None or not run["snapshot"]:
-        raise Customer360Error(f"run {run_id} has published nothing that could be exported")
-    snapshot = settings.snapshots_dir / str(run["snapshot"])
+    snapshot = _published(settings, engine, run_id)
     with _step(settings, run_id, "activate", writes=False) as result:
         refusal = None
         told: list[dict[str, Any]] = []
@@ -632,6 +632,60 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
             }
     state.end_run(engine, run_id, "published")
     return {**result, "findings": told} if told else result
+
+
+def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -> dict[str, Any]:
+    """Send one destination what it does not hold yet of the snapshot that ``run_id`` published.
+
+    Raises:
+        GateError: sending waits for a person: a weak field, the switch, or a guard.
+        DeliveryError: the receiver is not what was declared, or does not answer.
+    """
+    from customer360.activation import sending
+
+    config = load_config(settings)
+    engine = _engine(settings)
+    snapshot = _published(settings, engine, run_id)
+    with _step(settings, run_id, f"{DELIVER}{destination}", writes=False) as result:
+        what = f"nothing is sent to {destination}"
+        trust.require(settings, config, as_of, snapshot, "sending", what)
+        done = sending.deliver(settings, engine, config, destination, snapshot, as_of, run_id)
+        result |= done.as_dict()
+    findings = [asdict(finding) for finding in done.findings()]
+    return {**result, "findings": findings} if findings else result
+
+
+def preview_delivery(
+    settings: Settings, as_of: dt.date, run_id: str, destination: str, out: Path | None = None
+) -> dict[str, Any]:
+    """What :func:`deliver` would send now, with its first rows; all of them to ``out``."""
+    from customer360.activation import sending
+
+    config = load_config(settings)
+    engine = _engine(settings)
+    snapshot = _published(settings, engine, run_id)
+    plan, sample = sending.dry_run(
+        settings, engine, config, destination, snapshot, as_of, run_id, out
+    )
+    return {
+        "destination": destination,
+        "status": "stopped by its guard" if plan.stopped else "dry run",
+        "rows": plan.wanted,
+        "holds": plan.holds,
+        **plan.counts,
+        "held": plan.held,
+        "waiting": plan.waiting,
+        "stopped": list(plan.stopped),
+        "sample": sample,
+    }
+
+
+def _published(settings: Settings, engine: Engine, run_id: str) -> Path:
+    """The snapshot that a run has published."""
+    run = state.get_run(engine, run_id)
+    if run is None or not run["snapshot"]:
+        raise Customer360Error(f"run {run_id} has published nothing that could be sent")
+    return settings.snapshots_dir / str(run["snapshot"])
 
 
 def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001, every step's signature
@@ -697,6 +751,11 @@ def status(settings: Settings) -> dict[str, Any]:
         "alerts": published.get("alerts"),
         "snapshot": str(settings.snapshots_dir / run["snapshot"]) if run["snapshot"] else None,
         "exports": exported,
+        "deliveries": {
+            name.removeprefix(DELIVER): result
+            for name, result in results.items()
+            if name.startswith(DELIVER)
+        },
         "model": results.get("score", {}).get("model_version"),
         "reports": str(settings.reports_dir / run["run_id"]),
         "seconds": {
@@ -781,10 +840,22 @@ def format_summary(status: dict[str, Any]) -> str:
             if done["path"]
             else f"export     {name:<20}held back: {done['message']}"
         )
+    lines += [_delivery_line(name, done) for name, done in status["deliveries"].items()]
     seconds = status["seconds"]
     lines += ["", "seconds    " + ", ".join(f"{name} {spent:g}" for name, spent in seconds.items())]
     lines.append(f"           {sum(seconds.values()):.1f} in all steps")
     return "\n".join(lines)
+
+
+def _delivery_line(name: str, done: dict[str, Any]) -> str:
+    if "rows" not in done:
+        return f"delivery   {name:<20}{done.get('error', 'not finished')}"
+    changes = f"+{done['added']:,} ~{done['changed']:,} -{done['removed']:,}"
+    waits = [f"{done[word]:,} {word}" for word in ("failed", "dead", "unknown") if done[word]]
+    held = sum(done["held"].values())
+    waits += [f"{held:,} held"] if held else []
+    tail = f"  ({', '.join(waits)})" if waits else ""
+    return f"delivery   {name:<20}{done['rows']:>8,} rows, {changes}  {done['status']}{tail}"
 
 
 def _weak_lines(weak: list[dict[str, Any]]) -> list[str]:

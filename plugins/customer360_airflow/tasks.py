@@ -273,6 +273,11 @@ class PublishStep(Step):
 class ActivateStep(Step):
     """Works for the run that published the snapshot which started this run."""
 
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library, which may write to object storages."""
+        reach.lend()
+        return super().run_step(settings, as_of, context)
+
     def run_id(self, context: Context) -> str:
         """The publishing run's id, from the newest event of the snapshot.
 
@@ -292,3 +297,20 @@ class ActivateStep(Step):
             )
         newest = max(events, key=lambda event: event.timestamp)
         return str(newest.extra["run_id"])
+
+
+class DeliverStep(ActivateStep):
+    """Sends one destination what it does not hold yet; mapped over the declared destinations."""
+
+    template_fields = ("destination",)
+
+    def __init__(self, *, destination: str, **kwargs: Any) -> None:
+        super().__init__(step="deliver", **kwargs)
+        self.destination = destination
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library; receivers are reached by Airflow's Connections."""
+        from customer360 import pipeline
+
+        reach.lend()
+        return pipeline.deliver(settings, as_of, self.run_id(context), self.destination)
