@@ -146,8 +146,8 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
 
 def _checked_config(settings: Settings) -> Config:
-    from customer360.engagement.config import load_engagement
     from customer360.activation.destinations import load_destinations
+    from customer360.engagement.config import load_engagement
     from customer360.identity.config import load_identity_config
     from customer360.transform import check_rules, check_touching
 
