@@ -8,9 +8,9 @@ with events as (
         openid,
         unionid,
         occurred_at,
-        case when type = 'profile_set' then json_extract_string(properties, '$.member_no') end as member_no,
-        json_extract_string(properties, '$.sku') as sku,
-        cast(round(100 * try_cast(json_extract_string(properties, '$.order_amount') as double)) as bigint)
+        case when type = 'profile_set' then {{ json_text('properties', '$.member_no') }} end as member_no,
+        {{ json_text('properties', '$.sku') }} as sku,
+        cast(round(100 * try_cast({{ json_text('properties', '$.order_amount') }} as double)) as bigint)
             as amount_fen
     from {{ source_rows('wechat', 'events') }} as recorded
     where openid is not null
@@ -73,7 +73,16 @@ union all
 select
     {{ record_id('wechat.followers', 'openid') }} as record_id,
     'nickname:' || app_id as kind,
-    unnest([nickname, {{ placed_nickname('nickname', 'city') }}]) as value_normalised,
+    nickname as value_normalised,
+    false as is_verified,
+    subscribe_time as first_seen_at,
+    coalesce(unsubscribe_time, subscribe_time) as last_seen_at
+from {{ source_rows('wechat', 'followers') }} as followers
+union all
+select
+    {{ record_id('wechat.followers', 'openid') }} as record_id,
+    'nickname:' || app_id as kind,
+    {{ placed_nickname('nickname', 'city') }} as value_normalised,
     false as is_verified,
     subscribe_time as first_seen_at,
     coalesce(unsubscribe_time, subscribe_time) as last_seen_at
