@@ -1,31 +1,96 @@
 """What is expected of the marts before anything is scored."""
 
+from expectations import measures, relations
 from expectations.suites import WARN, Suite, at_least, no_result, no_rows, unique
 
 
-def suites(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
-    """Suites of the marts.
+def suites(feeds: dict[str, list[str]], as_of: str, totals: list[relations.Total]) -> list[Suite]:
+    """Suites of the marts, of what lies before them and of the measures behind them.
 
     Args:
         feeds: entity -> names of the staging models that feed it.
         as_of: the run's day, ISO.
+        totals: sums that sources and marts must agree on.
     """
-    order_totals = [
-        no_result(
-            f"{model}: lines and sums agree with the mart and its exceptions to the cent",
-            "select 'total' as what from "
-            f"(select count(*) as rows, coalesce(sum(amount_cents), 0) as cents "
-            f"from workspace.unify.union_order_lines where source = '{_source(model)}' "
-            "and not coalesce(is_cancelled, false)) as fed, "
-            "(select count(*) as rows, coalesce(sum(cents), 0) as cents from ("
-            "select source, original_amount_cents as cents from {batch} union all "
-            "select source, original_amount_cents from main.order_exceptions "
-            "where not is_kept and order_line_id is not null) "
-            f"where source = '{_source(model)}') as kept "
-            "where fed.rows <> kept.rows or fed.cents <> kept.cents",
-        )
-        for model in feeds.get("order_lines", [])
+    return [
+        *_staging(feeds),
+        *_identity(),
+        *_marts(feeds, as_of),
+        *relations.suites(feeds, totals),
+        *measures.suites(),
     ]
+
+
+def _staging(feeds: dict[str, list[str]]) -> list[Suite]:
+    """What staging made of the sources; it stands in the run's workspace, not in the marts file."""
+    found = []
+    if feeds.get("person_records"):
+        found.append(
+            Suite(
+                "main",
+                "customers",
+                [
+                    no_result(
+                        "staging: a record stands once",
+                        "select source, record_id from workspace.unify.union_person_records "
+                        "group by source, record_id having count(*) > 1",
+                    )
+                ],
+            )
+        )
+    if feeds.get("order_lines"):
+        lines = "select source, order_id, line_id from workspace.unify.union_order_lines"
+        found.append(
+            Suite(
+                "main",
+                "order_lines",
+                [
+                    no_result(
+                        "staging: a line stands once",
+                        f"{lines} group by source, order_id, line_id having count(*) > 1",
+                    ),
+                    no_result(
+                        "staging: every line has its order and its amount",
+                        f"{lines} where order_id is null or line_id is null "
+                        "or amount_cents is null",
+                    ),
+                ],
+            )
+        )
+    return found
+
+
+def _identity() -> list[Suite]:
+    return [
+        Suite(
+            "main",
+            "customer_identifiers",
+            [
+                no_result(
+                    "Every identifier that holds is of a customer",
+                    "select distinct customer_id from {batch} where learned_to is null "
+                    "and customer_id not in (select customer_id from main.customers)",
+                )
+            ],
+        ),
+        Suite(
+            "main",
+            "customer_id_map",
+            [
+                unique("old_id, new_id"),
+                no_rows("No id leads to itself", "old_id", "old_id = new_id"),
+                no_result(
+                    "Every past id leads to a customer of today",
+                    "select old_id from {batch} "
+                    "where new_id not in (select customer_id from main.customers)",
+                    severity=WARN,
+                ),
+            ],
+        ),
+    ]
+
+
+def _marts(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
     return [
         Suite(
             "main",
@@ -67,7 +132,6 @@ def suites(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
                     "or count(distinct ordered_at) > 1",
                     severity=WARN,
                 ),
-                *order_totals,
             ],
         ),
         Suite(
@@ -75,6 +139,11 @@ def suites(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
             "orders",
             [
                 unique("order_id"),
+                no_rows(
+                    "Every order has a customer or is flagged as anonymous",
+                    "order_id",
+                    "customer_id is null and not is_anonymous",
+                ),
                 no_result(
                     "Orders and their lines have the same sum",
                     "select 'total' as what from "
@@ -131,7 +200,3 @@ def suites(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
             ],
         ),
     ]
-
-
-def _source(model: str) -> str:
-    return model.removeprefix("stg_").partition("__")[0]

@@ -451,6 +451,12 @@
             'invited_at': 'timestamp',
             'converted_at': 'timestamp',
         }),
+        'alert_answers': {
+            'alert_id': 'varchar',
+            'answer': 'varchar',
+            'answered_at': 'timestamp',
+            'answered_by': 'varchar',
+        },
         'touches': dict(identifier, **{
             'touch_id': 'varchar',
             'kind': 'varchar',
@@ -477,7 +483,7 @@
 -#}
 {% macro union_feeds(entity, is_kept=true) -%}
     {%- if is_kept -%}
-        {{ config(materialized='increment', piece='piece', fed_by={'raw': 'piece'}) }}
+        {{ config(materialized='incremental', piece='piece', fed_by={'raw': 'piece'}) }}
     {%- endif -%}
     {%- set columns = entity_columns(entity) -%}
     select
@@ -495,8 +501,35 @@
             cast(null as varchar) as piece
         where false
         {%- for feed in var('feeds').get(entity, []) %}
-        union all by name
-        select '{{ feed.source }}' as source, * from {{ ref(feed.model) }}
+        {{ union_feed(feed, columns) }}
         {%- endfor %}
     ) as feeds
+{%- endmacro %}
+
+{#- The rows of one staging model, which may lack columns and have them in any order. -#}
+{% macro union_feed(feed, columns) -%}
+    {{ return(adapter.dispatch('union_feed')(feed, columns)) }}
+{%- endmacro %}
+
+{% macro default__union_feed(feed, columns) -%}
+    union all by name
+        select '{{ feed.source }}' as source, * from {{ ref(feed.model) }}
+{%- endmacro %}
+
+{#- Spark has no union by name; a struct goes by name through JSON, and what it lacks is null. -#}
+{% macro spark__union_feed(feed, columns) -%}
+    union all
+        select
+            source,
+            held.*
+        from (
+            select
+                '{{ feed.source }}' as source,
+                from_json(
+                    to_json(struct(*)),
+                    '{% for name, type in columns.items() %}{{ name }} {{ 'string' if type == 'varchar' else type }}
+                    {{- ", " if not loop.last }}{% endfor %}'
+                ) as held
+            from {{ ref(feed.model) }}
+        ) as fed
 {%- endmacro %}

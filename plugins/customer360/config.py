@@ -203,6 +203,20 @@ class Request(Strict):
     pagination: Pagination = Pagination()
 
 
+class Total(Strict):
+    """A sum that a table and a mart must agree on.
+
+    Attributes:
+        of: ``mart.column``, such as ``order_lines.amount_cents``; the mart names its rows' source.
+        value: SQL over the table's columns, in the unit of that column.
+        where: SQL condition of the rows that count.
+    """
+
+    of: Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+$")]
+    value: str
+    where: str = "true"
+
+
 class Table(Strict):
     """One table of a source: where it is, its contract, how it is read.
 
@@ -218,6 +232,7 @@ class Table(Strict):
         relation: databases: ``schema.table`` there; the table's own name where it is not given.
         request: rest: what to ask.
         deletes: databases: find deleted rows of a table with a cursor by a sweep over its keys.
+        total: a sum that the gate compares with a mart's.
     """
 
     description: str = ""
@@ -233,6 +248,7 @@ class Table(Strict):
     deletes: Sweep | None = None
     freshness: Freshness = Freshness()
     may_be_empty: bool = False
+    total: Total | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: dict[str, Column]
@@ -364,13 +380,26 @@ class Segment(Strict):
 
 
 class ChurnAlert(Strict):
-    """When an alert is raised, who gets it and what they are told to do."""
+    """When an alert is raised, who gets it and what they are told to do.
+
+    Attributes:
+        repeat_after_days: a customer is not alerted of again before, unless it got worse.
+        worse_by: growth of the probability that counts as worse.
+        later_days: how long an alert rests that was answered with "later".
+        wrong_rests_days: how long a customer rests whose alert was answered with "wrong".
+        saves: share of the value at risk that acting on an alert is expected to save.
+    """
 
     min_probability: Annotated[float, Field(gt=0, lt=1)]
     min_value_tier: str
     owners: dict[str, str]
     actions: dict[str, str]
     expires_after_days: Annotated[int, Field(gt=0)]
+    repeat_after_days: Annotated[int, Field(gt=0, le=365)] = 60
+    worse_by: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    later_days: Annotated[int, Field(gt=0, le=90)] = 7
+    wrong_rests_days: Annotated[int, Field(gt=0, le=365)] = 180
+    saves: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
 class Churn(Strict):
@@ -381,8 +410,13 @@ class Churn(Strict):
 
 
 class Audiences(Strict):
-    """Segments, tiers and alerts of a company."""
+    """Segments, tiers and alerts of a company.
 
+    Attributes:
+        active_months: who bought in so many months up to a month's end is an active customer then.
+    """
+
+    active_months: Annotated[int, Field(ge=1, le=24)] = 12
     value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
     segments: dict[Name, Segment]
     churn: Churn

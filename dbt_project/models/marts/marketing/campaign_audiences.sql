@@ -1,5 +1,5 @@
 {{ config(
-    materialized='increment',
+    materialized='incremental',
     piece="audience_key",
     fed_by={
         'union_campaign_audiences':

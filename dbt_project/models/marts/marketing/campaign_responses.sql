@@ -1,5 +1,5 @@
 {{ config(
-    materialized='increment',
+    materialized='incremental',
     piece="response_key",
     fed_by={'union_campaign_responses': "source || '-' || response_id"},
     order_by='customer_id'

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='increment',
+    materialized='incremental',
     piece="consent_key",
     fed_by={'union_consents': "source || '-' || consent_id"},
     order_by='customer_id'

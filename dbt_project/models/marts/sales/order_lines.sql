@@ -1,5 +1,5 @@
 {{ config(
-    materialized='increment',
+    materialized='incremental',
     piece="order_line_id",
     fed_by={'union_order_lines': "source || '-' || order_id || '-' || line_id"},
     order_by='customer_id, ordered_at'

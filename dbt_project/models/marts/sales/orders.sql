@@ -1,5 +1,5 @@
 {{ config(
-    materialized='increment',
+    materialized='incremental',
     piece="order_id",
     fed_by={'order_lines': 'order_id', 'union_orders': "source || '-' || order_id"},
     order_by='customer_id, ordered_at'

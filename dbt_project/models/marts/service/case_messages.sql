@@ -1,5 +1,5 @@
 {{ config(
-    materialized='increment',
+    materialized='incremental',
     piece="message_key",
     fed_by={'union_case_messages': "source || '-' || message_id"},
     order_by='customer_id, sent_at'

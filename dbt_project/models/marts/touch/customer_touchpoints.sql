@@ -1,5 +1,5 @@
 {{ config(
-    materialized='increment',
+    materialized='incremental',
     piece="touchpoint_id",
     fed_by=timeline_pieces(),
     order_by='customer_id, occurred_at'

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='increment',
+    materialized='incremental',
     piece="source || '-' || device_id",
     fed_by={'union_events': "source || '-' || device_id"},
     order_by='customer_id, started_at'
