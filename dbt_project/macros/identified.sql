@@ -4,7 +4,7 @@
         select
             facts.*,
             customers.customer_id
-        from {{ ref('union_' ~ entity) }} as facts
+        from {{ rows_of('union_' ~ entity) }} as facts
         left join {{ ref('identify_customers') }} as customers
             on
                 facts.identifier_type = customers.identifier_type

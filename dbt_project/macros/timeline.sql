@@ -133,3 +133,12 @@
 {% macro is_touch(part) -%}
     {{ part.get('is_touch', 'true') }} and {{ part['at'] }} is not null
 {%- endmacro %}
+
+{#- Which touch a row of each of those marts is. -#}
+{% macro timeline_pieces() -%}
+    {%- set pieces = {} -%}
+    {%- for part in timeline_parts() -%}
+        {%- do pieces.update({part.mart: "'" ~ part.prefix ~ "-' || " ~ part.key}) -%}
+    {%- endfor -%}
+    {{ return(pieces) }}
+{%- endmacro %}

@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    piece="response_key",
+    fed_by={'union_campaign_responses': "source || '-' || response_id"},
+    order_by='customer_id'
+) }}
+
 select
     source || '-' || response_id as response_key,
     source || '-' || campaign_id as campaign_key,

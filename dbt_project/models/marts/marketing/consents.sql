@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    piece="consent_key",
+    fed_by={'union_consents': "source || '-' || consent_id"},
+    order_by='customer_id'
+) }}
+
 select
     source || '-' || consent_id as consent_key,
     customer_id,

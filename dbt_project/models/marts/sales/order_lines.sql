@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    piece="order_line_id",
+    fed_by={'union_order_lines': "source || '-' || order_id || '-' || line_id"},
+    order_by='customer_id, ordered_at'
+) }}
+
 select
     lines.source || '-' || lines.order_id || '-' || lines.line_id as order_line_id,
     lines.source || '-' || lines.order_id as order_id,

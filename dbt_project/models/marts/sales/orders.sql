@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    piece="order_id",
+    fed_by={'order_lines': 'order_id', 'union_orders': "source || '-' || order_id"},
+    order_by='customer_id, ordered_at'
+) }}
+
 -- An order is its header and its lines; some sources have no headers, and a header may have no lines.
 -- What the lines sum up to is what it cost.
 with lines as (
@@ -16,7 +23,7 @@ with lines as (
         cast(sum(original_amount_cents) as bigint) as original_amount_cents,
         any_value(original_currency) as original_currency,
         bool_and(is_anonymous) as is_anonymous
-    from {{ ref('order_lines') }}
+    from {{ rows_of('order_lines') }}
     group by order_id
 ),
 

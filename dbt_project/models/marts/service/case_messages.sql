@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    piece="message_key",
+    fed_by={'union_case_messages': "source || '-' || message_id"},
+    order_by='customer_id, sent_at'
+) }}
+
 select
     source || '-' || message_id as message_key,
     source || '-' || case_id as case_key,

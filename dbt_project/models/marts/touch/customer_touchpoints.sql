@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    piece="touchpoint_id",
+    fed_by=timeline_pieces(),
+    order_by='customer_id, occurred_at'
+) }}
+
 -- The parts stand in macros/timeline.sql. A cancelled order is no touch; its cart and its tickets are.
 {% for part in timeline_parts() -%}
 select
@@ -16,7 +23,7 @@ select
     source,
     '{{ part.mart }}' as detail_table,
     {{ part.key }} as source_key
-from {{ ref(part.mart) }}
+from {{ rows_of(part.mart) }}
 where {{ part.get('customer', 'customer_id') }} is not null and {{ is_touch(part) }}
 {% if not loop.last %}union all
 {% endif %}

@@ -1,10 +1,17 @@
+{{ config(
+    materialized='incremental',
+    piece="source || '-' || device_id",
+    fed_by={'union_events': "source || '-' || device_id"},
+    order_by='customer_id, started_at'
+) }}
+
 -- A session is what one device does without a pause of more than the minutes of policies.yml
 -- (behaviour.session_gap_minutes). Its customer is who signed in during it, last; else whose device it is.
 with events as (
     select
         *,
         lag(occurred_at) over (partition by source, device_id order by occurred_at, event_id) as previous_at
-    from {{ ref('union_events') }}
+    from {{ rows_of('union_events') }}
 ),
 
 marked as (

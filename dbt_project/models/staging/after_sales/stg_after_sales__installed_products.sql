@@ -1,4 +1,5 @@
 select
+    {{ piece('serial_no') }} as piece,
     'record' as identifier_type,
     {{ record_id('after_sales.installed', 'serial_no') }} as identifier_value,
     serial_no as serial_id,
@@ -13,4 +14,4 @@ select
     order_reference,
     {{ typed_day('installed_on') }} as installed_on,
     {{ typed_day('warranty_until') }} as warranty_until
-from {{ source_rows('after_sales', 'installed') }} as installed
+from {{ source_rows('after_sales', 'installed', piece='serial_no') }} as installed

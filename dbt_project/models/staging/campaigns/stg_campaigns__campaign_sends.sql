@@ -1,4 +1,5 @@
 select
+    {{ piece('contact_id') }} as piece,
     'record' as identifier_type,
     {{ record_id('campaigns.contacts', 'contact_id') }} as identifier_value,
     cast(send_id as varchar) as send_id,
@@ -7,4 +8,4 @@ select
     status,
     cost_fen as cost_cents,
     sent_at
-from {{ source_rows('campaigns', 'sends') }} as sends
+from {{ source_rows('campaigns', 'sends', piece='contact_id') }} as sends

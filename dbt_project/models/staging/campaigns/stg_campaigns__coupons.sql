@@ -1,4 +1,5 @@
 select
+    {{ piece('contact_id') }} as piece,
     'record' as identifier_type,
     {{ record_id('campaigns.contacts', 'contact_id') }} as identifier_value,
     cast(campaign_id as varchar) as campaign_id,
@@ -8,4 +9,4 @@ select
     status,
     issued_at,
     valid_until
-from {{ source_rows('campaigns', 'coupons') }} as coupons
+from {{ source_rows('campaigns', 'coupons', piece='contact_id') }} as coupons

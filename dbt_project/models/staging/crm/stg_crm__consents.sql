@@ -1,4 +1,5 @@
 select
+    {{ piece('consent_id') }} as piece,
     'record' as identifier_type,
     {{ record_id('crm.persons', 'person_no') }} as identifier_value,
     cast(consent_id as varchar) as consent_id,
@@ -9,4 +10,4 @@ select
     source as captured_in,
     captured_at,
     withdrawn_at
-from {{ source_rows('crm', 'consents') }} as consents
+from {{ source_rows('crm', 'consents', piece='consent_id') }} as consents

@@ -1,5 +1,6 @@
 -- A line whose order is not there has no moment: the marts set it aside.
 select
+    {{ piece('lines.order_no') }} as piece,
     case when orders.account_id is not null then 'record' end as identifier_type,
     {{ record_id('shop.accounts', 'orders.account_id') }} as identifier_value,
     lines.order_no as order_id,
@@ -15,5 +16,5 @@ select
     lines.amount_fen as amount_cents,
     '{{ var("currency") }}' as currency,
     orders._as_of as read_on
-from {{ source_rows('shop', 'order_lines') }} as lines
-left join {{ source_rows('shop', 'orders') }} as orders on lines.order_no = orders.order_no
+from {{ source_rows('shop', 'order_lines', piece='order_no') }} as lines
+left join {{ source_rows('shop', 'orders', piece='order_no') }} as orders on lines.order_no = orders.order_no

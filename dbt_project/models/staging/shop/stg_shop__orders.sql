@@ -1,4 +1,5 @@
 select
+    {{ piece('order_no') }} as piece,
     'record' as identifier_type,
     {{ record_id('shop.accounts', 'account_id') }} as identifier_value,
     order_no as order_id,
@@ -19,4 +20,4 @@ select
     coupon_code as coupon_id,
     case when remark is not null then {{ record_id('shop.orders', 'order_no') }} end as text_key,
     _as_of as read_on
-from {{ source_rows('shop', 'orders') }} as orders
+from {{ source_rows('shop', 'orders', piece='order_no') }} as orders

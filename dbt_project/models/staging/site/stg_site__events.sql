@@ -1,5 +1,6 @@
 -- Who is signed in is the account; a device is known by a digest of its id.
 select
+    {{ piece('anonymous_id') }} as piece,
     case when user_id is not null then 'record' else 'device' end as identifier_type,
     case when user_id is not null then 'shop.accounts:' || substr(user_id, 2) else anonymous_id end
         as identifier_value,
@@ -25,4 +26,4 @@ select
             then {{ minor_units("cast(" ~ json_text('properties', '$.revenue') ~ " as decimal(18, 2))") }}
     end as amount_cents,
     occurred_at
-from {{ source_rows('site', 'events') }} as events
+from {{ source_rows('site', 'events', piece='anonymous_id') }} as events

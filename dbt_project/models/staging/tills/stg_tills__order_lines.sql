@@ -12,8 +12,8 @@ with lines as (
         receipts.member_no,
         {{ real_phone('receipts.phone') }} as phone,
         receipts.sold_at
-    from {{ source_rows('tills', 'receipt_lines') }} as lines
-    left join {{ source_rows('tills', 'receipts') }} as receipts on lines.receipt_no = receipts.receipt_no
+    from {{ source_rows('tills', 'receipt_lines', piece='receipt_no') }} as lines
+    left join {{ source_rows('tills', 'receipts', piece='receipt_no') }} as receipts on lines.receipt_no = receipts.receipt_no
 ),
 
 shares as (
@@ -44,6 +44,7 @@ discounts as (
 )
 
 select
+    {{ piece('receipt_no') }} as piece,
     case when member_no is not null then 'member_no' when phone is not null then 'phone' end
         as identifier_type,
     coalesce(member_no, phone) as identifier_value,

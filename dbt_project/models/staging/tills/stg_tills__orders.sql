@@ -1,5 +1,6 @@
 -- Who bought is known by the card that was shown, else by the number that was said.
 select
+    {{ piece('receipt_no') }} as piece,
     case
         when member_no is not null then 'member_no'
         when {{ real_phone('phone') }} is not null then 'phone'
@@ -22,4 +23,4 @@ select
     payment as payment_method,
     cast(null as varchar) as coupon_id,
     cast(null as varchar) as text_key
-from {{ source_rows('tills', 'receipts') }} as receipts
+from {{ source_rows('tills', 'receipts', piece='receipt_no') }} as receipts

@@ -1,5 +1,6 @@
 -- A person in the mini-program is known by the id of WeChat there.
 select
+    {{ piece('openid') }} as piece,
     case when openid is not null then 'record' end as identifier_type,
     {{ record_id('wechat.followers', 'openid') }} as identifier_value,
     cast(track_id as varchar) as event_id,
@@ -24,4 +25,4 @@ select
                 {{ minor_units("cast(" ~ json_text('properties', '$.order_amount') ~ " as decimal(18, 2))") }}
     end as amount_cents,
     occurred_at
-from {{ source_rows('wechat', 'events') }} as events
+from {{ source_rows('wechat', 'events', piece='openid') }} as events
