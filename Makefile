@@ -12,7 +12,7 @@ export UV_NO_CACHE := 1
 export MPLCONFIGDIR := $(CURDIR)/data/.matplotlib
 export PRE_COMMIT_HOME := $(CURDIR)/data/.pre-commit
 
-.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-identity bench-extract bench-warehouse bench-lookup check lock clean
+.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-plan bench-identity bench-extract bench-warehouse bench-lookup check lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ bench-demo: env  ## What a demo company costs: time, memory, disk (SIZE=small, m
 bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360_BENCH_DATA=folder)
 	@$(BIN)/python tests/benchmarks/models_bench.py
 	@$(BIN)/python tests/benchmarks/models_labelled_bench.py
+
+bench-plan: env  ## The touch plan: a million customers, and 20,000 beside the bound by HiGHS
+	@$(BIN)/python -m tests.benchmarks.plan_bench
 
 bench-identity: env .venv-bench/ready  ## Identity beside its Splink reference and peers
 	@$(BIN)/python tests/benchmarks/identity_bench.py --peers .venv-bench/bin/python

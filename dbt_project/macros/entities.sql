@@ -451,6 +451,12 @@
             'invited_at': 'timestamp',
             'converted_at': 'timestamp',
         }),
+        'alert_answers': {
+            'alert_id': 'varchar',
+            'answer': 'varchar',
+            'answered_at': 'timestamp',
+            'answered_by': 'varchar',
+        },
         'touches': dict(identifier, **{
             'touch_id': 'varchar',
             'kind': 'varchar',

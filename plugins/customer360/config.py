@@ -380,13 +380,26 @@ class Segment(Strict):
 
 
 class ChurnAlert(Strict):
-    """When an alert is raised, who gets it and what they are told to do."""
+    """When an alert is raised, who gets it and what they are told to do.
+
+    Attributes:
+        repeat_after_days: a customer is not alerted of again before, unless it got worse.
+        worse_by: growth of the probability that counts as worse.
+        later_days: how long an alert rests that was answered with "later".
+        wrong_rests_days: how long a customer rests whose alert was answered with "wrong".
+        saves: share of the value at risk that acting on an alert is expected to save.
+    """
 
     min_probability: Annotated[float, Field(gt=0, lt=1)]
     min_value_tier: str
     owners: dict[str, str]
     actions: dict[str, str]
     expires_after_days: Annotated[int, Field(gt=0)]
+    repeat_after_days: Annotated[int, Field(gt=0, le=365)] = 60
+    worse_by: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    later_days: Annotated[int, Field(gt=0, le=90)] = 7
+    wrong_rests_days: Annotated[int, Field(gt=0, le=365)] = 180
+    saves: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
 class Churn(Strict):

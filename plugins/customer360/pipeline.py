@@ -145,12 +145,14 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
 
 def _checked_config(settings: Settings) -> Config:
+    from customer360.engagement.config import load_engagement
     from customer360.identity.config import load_identity_config
-    from customer360.transform import check_rules
+    from customer360.transform import check_rules, check_touching
 
     config = load_config(settings)
     check_rules(config)
     load_identity_config(settings)
+    check_touching(load_engagement(settings), config)
     return config
 
 
@@ -447,7 +449,7 @@ def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, An
         with connect(settings, work_file) as connection:
             connection.execute("create schema if not exists scores")
             connection.execute("create schema if not exists changes")
-        selection = ["--exclude", "path:models/activation", *PEOPLE]
+        selection = ["--exclude", "path:models/activation", "path:models/engagement", *PEOPLE]
         selection += ["--exclude-resource-type", "unit_test"]
         result |= run_dbt(
             settings, config, as_of, work_file, ["build", *selection], increment=bool(base)
@@ -503,6 +505,28 @@ def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[
         result |= run_dbt(
             settings, config, as_of, work_file, ["build", *selection], increment=bool(base)
         )
+    return result
+
+
+def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Decide what to do for whom on the next day, and remember it before anything is sent."""
+    from customer360.engagement.config import load_engagement
+    from customer360.engagement.step import engage as decide
+    from customer360.transform import WORKSPACE_FILE, run_dbt
+
+    config = load_config(settings)
+    rules = load_engagement(settings)
+    with _step(settings, run_id, "engage") as result:
+        work_file = _work_file(settings, run_id)
+        # Birthdays and texts stand in the workspace alone; its views read the raw file.
+        attached = {"raw": settings.raw_path, "workspace": work_file.with_name(WORKSPACE_FILE)}
+        with connect(settings, work_file) as connection:
+            vault.install(connection, settings)
+            for name, path in attached.items():
+                connection.execute(f"attach {literal(path)} as {name} (read_only)")
+            result |= decide(connection, _engine(settings), config, rules, as_of, run_id)
+        selection = ["--select", "path:models/engagement", "--exclude-resource-type", "unit_test"]
+        result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])
     return result
 
 

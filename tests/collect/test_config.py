@@ -21,7 +21,7 @@ def test_the_companies_that_ship_are_valid(monkeypatch):
         "coupon_system",
     }
     monkeypatch.setenv("COMPANY", "demo")
-    assert len(load_config(load_settings()).sources.sources) == 10
+    assert len(load_config(load_settings()).sources.sources) == 11
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import random
+import re
 import shutil
 
 import duckdb
@@ -196,7 +197,7 @@ def test_a_failing_expectation_of_the_marts_publishes_nothing(company, chain, mo
         chain()
     text = str(error.value)
     assert "No order of store 301" in text
-    assert "keys till-90" in text
+    assert re.search(r"keys till-\d+, till-\d+", text)
     assert "Report: " in text
     assert not (company.settings.snapshots_dir / "current.duckdb").exists()
 
@@ -209,11 +210,13 @@ def holds_the_rules_on_tiny_rows(company):
     pipeline.build_marts(settings, LAST_DAY, "unit")
     pipeline.score(settings, LAST_DAY, "unit")
     pipeline.build_scored_marts(settings, LAST_DAY, "unit")
+    pipeline.engage(settings, LAST_DAY, "unit")
     marts = settings.work_dir / "unit" / pipeline.MARTS_FILE
     counts = transform.run_dbt(
         settings, config, LAST_DAY, marts, ["test", "--select", "test_type:unit"]
     )
-    assert set(counts) == {"pass"}
+    assert counts.keys() == {"pass"}
+    assert counts["pass"] > 10
 
 
 def documents_every_column(company):
