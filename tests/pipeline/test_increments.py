@@ -85,9 +85,9 @@ def test_what_is_brought_up_to_date_does_not_look_at_the_day():
 
 def test_a_day_before_the_kept_one_is_built_anew(company):
     settings = company.settings
-    config = load_config(settings)
+    rules = transform.project_rules(settings, load_config(settings))
     kept = increments.kept_path(settings)
-    assert increments._why_full(settings, config, LAST_DAY) == "no earlier build is kept"
+    assert increments._why_full(settings, rules, LAST_DAY) == "no earlier build is kept"
     kept.parent.mkdir(parents=True)
     with connect(settings, kept) as connection:
         connection.execute(increments.SCHEMA)
@@ -95,16 +95,13 @@ def test_a_day_before_the_kept_one_is_built_anew(company):
             connection,
             snapshot="customer360-x.duckdb",
             as_of=LAST_DAY.isoformat(),
-            rules=transform.project_rules(settings, config),
+            rules=rules,
         )
-    assert increments._why_full(settings, config, LAST_DAY) == "nothing is published"
+    assert increments._why_full(settings, rules, LAST_DAY) == "nothing is published"
     settings.snapshots_dir.mkdir(parents=True)
     (settings.snapshots_dir / "customer360-x.duckdb").touch()
     (settings.snapshots_dir / publish.POINTER).symlink_to("customer360-x.duckdb")
-    before = increments._why_full(settings, config, YESTERDAY)
+    before = increments._why_full(settings, rules, YESTERDAY)
     assert before == f"the last build is of a later day, {LAST_DAY}"
-    with connect(settings, kept) as connection:
-        increments._set(connection, rules="others")
-    assert increments._why_full(settings, config, LAST_DAY) == (
-        "the project or its configuration changed"
-    )
+    changed = increments._why_full(settings, "others", LAST_DAY)
+    assert changed == "the project or its configuration changed"
