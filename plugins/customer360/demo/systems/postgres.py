@@ -487,6 +487,9 @@ DESK_TABLES = f"""
         person_no text, written_by text not null, written_at timestamptz not null default now(),
         primary key (customer_id, alert_id)
     );
+"""
+
+DESK_LIST = f"""
     create or replace view {DESK}.alerts_of_sales as
         select sales.full_name as sales_person, persons.person_no, persons.full_name as customer,
             persons.mobile, alerts.kind, alerts.reason_1, alerts.reason_2,
@@ -507,6 +510,14 @@ def set_up_desk(server: Server) -> None:
     database, rights = server.database("crm"), "select, insert, update, delete"
     with server.connect(database) as connection:
         connection.execute(statement(DESK_TABLES))
+        has_list = connection.execute(
+            "select count(*) = 6 from information_schema.columns where table_schema = 'public' "
+            "and (table_name, column_name) in (('persons', 'person_no'), ('persons', 'full_name'), "
+            "('persons', 'mobile'), ('persons', 'sales_id'), ('sales_people', 'sales_id'), "
+            "('sales_people', 'full_name'))"
+        ).fetchone()
+        if has_list and has_list[0]:
+            connection.execute(statement(DESK_LIST))
         if isinstance(server, RemoteServer):
             return
         known = connection.execute(
@@ -522,7 +533,6 @@ def set_up_desk(server: Server) -> None:
             f"grant usage, create on schema {DESK} to {quote(server.writer)}",
             f"grant {rights} on {DESK}.churn_alerts to {quote(server.writer)}",
             f"grant usage on schema {DESK} to {quote(server.reader)}",
-            f"grant select on {DESK}.churn_alerts, {DESK}.alerts_of_sales "
-            f"to {quote(server.reader)}",
+            f"grant select on all tables in schema {DESK} to {quote(server.reader)}",
         ):
             connection.execute(statement(grant))
