@@ -69,12 +69,13 @@ bench-extract: env .venv-bench/ready  ## Extraction beside DuckDB's scanner, con
 	@$(BIN)/uv pip install --quiet --python .venv-bench/bin/python -r requirements-bench.txt
 	@touch $@
 
-check: env  ## Static checks: ruff, mypy, sqlfluff, the hooks' configuration
+check: env  ## Static checks: ruff, mypy, sqlfluff, what Spark would not run, the hooks' configuration
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/customer360 dbt
 	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+	@$(BIN)/python -m customer360.portability
 	@$(BIN)/pre-commit validate-config
 
 lock:  ## Renew requirements.lock from requirements.in

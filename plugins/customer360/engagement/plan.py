@@ -280,7 +280,7 @@ def _serve_first(
     rows = np.flatnonzero((reason == NONE) & ~asked["is_marketing"])
     spent = 0.0
     costs = np.array([each.cost for each in rules.channels.values()])
-    response = _by_channel(people, "response", rules)
+    response = _by_channel(people, "response", len(costs))
     for row in rows:  # few: those whose points expire or whose warranty ends
         who = asked["person"][row]
         ways = np.flatnonzero(gain[row] > NEVER)
@@ -298,12 +298,10 @@ def _serve_first(
     return spent
 
 
-def _by_channel(people: dict[str, Array], what: str, rules: Engagement) -> Array:
-    """A column a channel, a row a customer."""
-    by_channel = np.zeros((len(people["number"]), len(rules.channels)), np.float32)
-    for number in range(len(rules.channels)):
-        by_channel[:, number] = people[f"{what}_{number}"]
-    return by_channel
+def _by_channel(people: dict[str, Array], name: str, channels: int) -> Array:
+    """``name`` of each person (rows) in each channel (columns); a company may have no channel."""
+    columns = [people[f"{name}_{number}"] for number in range(channels)]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(people["number"]), 0))
 
 
 def _groups(rules: Engagement) -> tuple[tuple[int, ...], ...]:
@@ -340,7 +338,7 @@ def _problem(
         asked["person"][rows].astype(np.int32),
         gain[rows],
         people["room"].astype(np.int32),
-        _by_channel(people, "room", rules).astype(np.int32),
+        _by_channel(people, "room", len(channels)).astype(np.int32),
         _groups(rules),
         free,
         tuple(resources),
@@ -385,8 +383,8 @@ def _write(
     person = asked["person"]
     planned = channel >= 0
     way = np.maximum(channel, 0)
-    hours = _by_channel(people, "hour", rules)[person, way]
-    response = _by_channel(people, "response", rules)[person, way]
+    hours = _by_channel(people, "hour", len(rules.channels))[person, way]
+    response = _by_channel(people, "response", len(rules.channels))[person, way]
     connection.register(
         "touch_answers",
         pa.table(
