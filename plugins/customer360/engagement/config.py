@@ -318,6 +318,8 @@ class Engagement(Strict):
             for name in getattr(self, place):
                 if name not in known:
                     raise ValueError(f"{place}.{name}: not one of {', '.join(known)}")
+        if self.touching and not self.channels:
+            raise ValueError("channels: declare at least one, for campaigns, care and triggers")
         for group in self.contact.one_voice:
             _known(group, self.channels, "contact.one_voice: channel")
         offered: dict[str, tuple[str, ...]] = {

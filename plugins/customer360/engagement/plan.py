@@ -380,12 +380,11 @@ def _write(
     time_zone: str,
 ) -> None:
     """The table; moments are in UTC."""
-    count = len(rules.channels)
     person = asked["person"]
     planned = channel >= 0
     way = np.maximum(channel, 0)
-    hours = _by_channel(people, "hour", count)[person, way]
-    response = _by_channel(people, "response", count)[person, way]
+    hours = _by_channel(people, "hour", len(rules.channels))[person, way]
+    response = _by_channel(people, "response", len(rules.channels))[person, way]
     connection.register(
         "touch_answers",
         pa.table(
