@@ -196,6 +196,13 @@
             'has_text': 'boolean',
             'given_at': 'timestamp',
         }),
+        'texts': dict(identifier, **{
+            'text_id': 'varchar',
+            'kind': 'varchar',
+            'said_at': 'timestamp',
+            'rating': 'double',
+            'body': 'varchar',
+        }),
         'leads': dict(identifier, **{
             'lead_id': 'varchar',
             'origin': 'varchar',

@@ -100,6 +100,11 @@ class BuyTillYouDie:
         return mean
 
 
+# Of a company about which nothing is known: a purchase every eight weeks, one in seven stops
+# after each.
+ASSUMED = BuyTillYouDie(r=1.0, alpha=8.0, a=0.5, b=3.0)
+
+
 def fit_purchases(frame: pd.DataFrame, seed: int = 42) -> BuyTillYouDie:
     """Maximum likelihood on a sample of at most 20,000 customers.
 

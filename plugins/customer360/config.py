@@ -363,6 +363,17 @@ class Segment(Strict):
         return columns_of(self.rule)
 
 
+class NextBestAction(Segment):
+    """What to do first for a customer for whom ``rule`` holds; ``description`` says why.
+
+    Attributes:
+        channel: where; empty leaves it to the customer's preference.
+    """
+
+    action: str
+    channel: str = ""
+
+
 class ChurnAlert(Strict):
     """When an alert is raised, who gets it and what they are told to do."""
 
@@ -381,10 +392,15 @@ class Churn(Strict):
 
 
 class Audiences(Strict):
-    """Segments, tiers and alerts of a company."""
+    """Segments, tiers, actions and alerts of a company.
+
+    Attributes:
+        next_best_actions: the first whose rule holds for a customer is its next best action.
+    """
 
     value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
     segments: dict[Name, Segment]
+    next_best_actions: dict[Name, NextBestAction] = {}
     churn: Churn
 
     @model_validator(mode="after")

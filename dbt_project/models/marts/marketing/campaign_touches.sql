@@ -34,6 +34,7 @@ responses as (
     select
         customers.customer_id,
         responses.source || '-' || responses.campaign_id as campaign_key,
+        min(responses.responded_at) filter (where responses.kind in ('open', 'click')) as first_answered_at,
         bool_or(responses.kind = 'open') as is_opened,
         bool_or(responses.kind = 'click') as is_clicked,
         bool_or(responses.kind = 'unsubscribe') as is_unsubscribed
@@ -54,6 +55,7 @@ select
     sends.channel,
     sends.sent_on,
     sends.ends_on,
+    responses.first_answered_at,
     coalesce(responses.is_opened, false) as is_opened,
     coalesce(responses.is_clicked, false) as is_clicked,
     coalesce(responses.is_unsubscribed, false) as is_unsubscribed,
