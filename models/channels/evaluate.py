@@ -55,7 +55,7 @@ def evaluate(model: ChannelModel, before: pd.DataFrame, later: pd.DataFrame) -> 
     last = last_channel(before.rename(columns={"sent_on": "at"})).reindex(customers)
     channel = later["channel"].to_numpy(dtype=object)
     person = later["customer_id"]
-    place = pd.Index(model.channels).get_indexer(later["channel"])
+    place = pd.Index(model.channels).get_indexer(pd.Index(later["channel"]))
     of_channel = np.where(place >= 0, rates[np.maximum(place, 0)], model.priors.person.mean)
     is_last = (person.map(last).to_numpy(dtype=object) == channel).astype(np.float64)
     rules = {
@@ -76,8 +76,8 @@ def evaluate(model: ChannelModel, before: pd.DataFrame, later: pd.DataFrame) -> 
         )
     table = pd.DataFrame(rows)
     metrics = binary_metrics(label, chance)
-    metrics["answered_in_best_channel"] = float(table.loc[0, "answered"])
-    metrics["answered_in_last_channel"] = float(table.loc[1, "answered"])
+    metrics["answered_in_best_channel"] = float(table["answered"].to_numpy()[0])
+    metrics["answered_in_last_channel"] = float(table["answered"].to_numpy()[1])
     return Evaluation(
         metrics,
         table,

@@ -90,8 +90,8 @@ def channel_preference(
     labels = responses.index.map(group)
     for label in sorted(set(labels)):
         members = np.asarray(labels == label)
-        counts = responses.to_numpy(np.float64)[members], tried.to_numpy(np.float64)[members]
-        probability.loc[members] = posterior(fit_priors(*counts), *counts)
+        answered, touched = (table.to_numpy(np.float64)[members] for table in (responses, tried))
+        probability.loc[members] = posterior(fit_priors(answered, touched), answered, touched)
     # Row by row: all channels of the first customer, then of the second.
     long = pd.DataFrame(
         {

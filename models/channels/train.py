@@ -91,8 +91,8 @@ def count(touches: pd.DataFrame, channels: list[str], customers: pd.Index | None
     """
     known = touches[touches["channel"].isin(channels)]
     index = pd.Index(sorted(known["customer_id"].unique())) if customers is None else customers
-    row = index.get_indexer(known["customer_id"])
-    column = pd.Index(channels).get_indexer(known["channel"])
+    row = index.get_indexer(pd.Index(known["customer_id"]))
+    column = pd.Index(channels).get_indexer(pd.Index(known["channel"]))
     inside = row >= 0
     row, column = row[inside], column[inside]
     answered = known["responded"].to_numpy(dtype=np.float64)[inside]
@@ -100,14 +100,15 @@ def count(touches: pd.DataFrame, channels: list[str], customers: pd.Index | None
 
     def table(rows: Any, columns: Any, weights: Any, width: int) -> Floats:
         flat = np.bincount(rows * width + columns, weights, minlength=len(index) * width)
-        return flat.reshape(len(index), width)
+        # Of nothing, bincount makes whole numbers whatever the weights.
+        return flat.astype(np.float64).reshape(len(index), width)
 
     said = np.isfinite(hour) & (answered > 0)
     return Counts(
         index,
         table(row, column, np.ones(len(row)), len(channels)),
         table(row, column, answered, len(channels)),
-        table(row[said], (hour[said] // SLOT_HOURS).astype(np.int64), None, SLOTS).astype(float),
+        table(row[said], (hour[said] // SLOT_HOURS).astype(np.int64), None, SLOTS),
     )
 
 
@@ -174,8 +175,8 @@ def touch_probability(model: ChannelModel, before: pd.DataFrame, touches: pd.Dat
     """
     customers = pd.Index(touches["customer_id"].unique())
     made = response_probability(model, count(before, model.channels, customers))
-    row = customers.get_indexer(touches["customer_id"])
-    column = pd.Index(model.channels).get_indexer(touches["channel"])
+    row = customers.get_indexer(pd.Index(touches["customer_id"]))
+    column = pd.Index(model.channels).get_indexer(pd.Index(touches["channel"]))
     found = np.where(column >= 0, made[row, np.maximum(column, 0)], model.priors.person.mean)
     probability: Floats = clip_probability(found)
     return probability

@@ -27,11 +27,11 @@ GROUPS = 5
 
 # Feature -> what a customer is called who is high, or low, in it.
 WORDS: dict[str, tuple[str, str]] = {
-    "recency_days": ("long away", "here lately"),
-    "orders_52w": ("often", "seldom"),
+    "recency_days": ("long away", "recent buyer"),
+    "orders_52w": ("frequent buyer", "rare buyer"),
     "spend_cents_52w": ("big spender", "small spender"),
     "basket_cents": ("large baskets", "small baskets"),
-    "visits": ("old friend", "newcomer"),
+    "visits": ("many visits", "few visits"),
 }
 # Tenure is not among them: it grows for everyone each week, and would move people by itself.
 FEATURES: tuple[str, ...] = tuple(WORDS)

@@ -77,10 +77,9 @@ def compare_sides(frame: pd.DataFrame, as_of: pd.Timestamp, window_days: int) ->
     stats = table.groupby(["customer_id", "side"])["sentiment"].agg(["mean", "size", "var"])
     freedom = (stats["size"] - 1).clip(lower=0)
     pooled = float((stats["var"].fillna(0.0) * freedom).sum() / max(1, int(freedom.sum())))
-    wide = stats[["mean", "size"]].unstack("side")
     sides = ["before", "recent"]
-    means = wide["mean"].reindex(columns=sides)
-    counts = wide["size"].reindex(columns=sides).fillna(0).astype(int)
+    means = stats["mean"].unstack("side").reindex(columns=sides)
+    counts = stats["size"].unstack("side").reindex(columns=sides).fillna(0).astype(int)
     drop = means["before"] - means["recent"]
     error = np.sqrt(max(pooled, 0.05) * (1 / counts["before"] + 1 / counts["recent"]))
     return Sides(means, counts, drop, drop / error)
@@ -91,12 +90,11 @@ def trend(sides: Sides) -> pd.Series:
 
     Steady is what lies within 1.64 standard errors.
     """
-    words = np.select(
-        [sides.z_value.isna(), sides.z_value > CLEAR, sides.z_value < -CLEAR],
-        [None, "worse", "better"],
-        "steady",
-    )
-    return pd.Series(words, index=sides.drop.index, dtype=object)
+    words = pd.Series("steady", index=sides.drop.index, dtype=object)
+    words[sides.z_value > CLEAR] = "worse"
+    words[sides.z_value < -CLEAR] = "better"
+    words[sides.z_value.isna()] = None
+    return words
 
 
 def drop_alarms(

@@ -12,11 +12,11 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from models.common.btyd import (
-    ASSUMED,
+    ASSUMED_PARETO,
     Basket,
-    BuyTillYouDie,
+    ParetoNBD,
     fit_basket,
-    fit_purchases,
+    fit_pareto,
     purchases,
 )
 from models.common.errors import ModelDataError
@@ -87,7 +87,7 @@ class ValueModel:
 
     horizon_days: int
     chosen: dict[str, str]
-    btyd: BuyTillYouDie
+    btyd: ParetoNBD
     basket: Basket
     orders_a_visit: float
     columns: list[int]
@@ -122,7 +122,7 @@ class ValueModel:
         return ValueModel(
             **{
                 **values,
-                "btyd": BuyTillYouDie(*values["btyd"]),
+                "btyd": ParetoNBD(*values["btyd"]),
                 "basket": Basket(*values["basket"]),
                 "levels": {
                     target: {name: Level(*one) for name, one in levels.items()}
@@ -144,9 +144,13 @@ def _rate(frame: pd.DataFrame, prefix: str, horizon_days: int) -> Floats:
 
 
 def raw_forecasts(
-    model: ValueModel, frame: pd.DataFrame, threads: int = 1
+    model: ValueModel, frame: pd.DataFrame, threads: int = 1, *, only_used: bool = False
 ) -> dict[str, dict[str, Floats]]:
-    """target -> candidate -> forecast before the level is corrected (the blend comes after)."""
+    """target -> candidate -> forecast before the level is corrected (the blend comes after).
+
+    With ``only_used`` the boosting, which takes most of the time, is left out where neither it
+    nor the blend was chosen.
+    """
     horizon = model.horizon_days
     visits = model.btyd.expected(purchases(frame), horizon / 7.0) * model.orders_a_visit
     count = frame["orders_total"].to_numpy(dtype=np.float64)
@@ -171,6 +175,8 @@ def raw_forecasts(
         values = matrix(frame)[:, model.columns]
         with threadpool_limits(limits=threads):
             for target, estimator in model.boosting.items():
+                if only_used and model.chosen[target] not in (BOOSTING, BLEND):
+                    continue
                 forecasts[target][BOOSTING] = estimator.predict(values)
     return forecasts
 
@@ -181,11 +187,11 @@ def _quarter(frame: pd.DataFrame, prefix: str, horizon_days: int) -> Floats:
 
 
 def forecasts(
-    model: ValueModel, frame: pd.DataFrame, threads: int = 1
+    model: ValueModel, frame: pd.DataFrame, threads: int = 1, *, only_used: bool = False
 ) -> dict[str, dict[str, Floats]]:
     """target -> candidate -> forecast at its level, the blend among them."""
     made: dict[str, dict[str, Floats]] = {}
-    for target, raw in raw_forecasts(model, frame, threads).items():
+    for target, raw in raw_forecasts(model, frame, threads, only_used=only_used).items():
         levels = model.levels[target]
         made[target] = {name: levels[name].apply(values) for name, values in raw.items()}
         if BOOSTING in raw:
@@ -289,7 +295,7 @@ def without_history(frame: pd.DataFrame, horizon_days: int, seed: int = 42) -> V
     Raises:
         ModelDataError: too few customers, or nobody has bought twice.
     """
-    btyd = fit_purchases(frame, seed)
+    btyd = fit_pareto(frame, seed)
     count = frame["orders_total"].to_numpy(dtype=np.float64)
     mean = frame["spend_cents_total"].to_numpy(dtype=np.float64) / np.maximum(count, 1.0)
     visits = frame["visits"].to_numpy(dtype=np.float64)
@@ -315,7 +321,7 @@ def assumed(frame: pd.DataFrame, horizon_days: int) -> ValueModel:
     return ValueModel(
         horizon_days=horizon_days,
         chosen=dict.fromkeys(TARGETS, BTYD),
-        btyd=ASSUMED,
+        btyd=ASSUMED_PARETO,
         # Mean p * v / (q - 1): everyone's basket is that of all until there is more to go by.
         basket=Basket(1.0, 1001.0, max(mean, 0.0) * 1000.0),
         orders_a_visit=1.0,

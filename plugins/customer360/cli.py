@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quarantine": ("customer360.quarantine_commands:quarantine", "Rows that broke their contract."),
     "dbt": ("customer360.status_commands:dbt", "Run dbt by hand with this company's settings."),
     "identity": ("customer360.identity.commands:identity", "Who is who, and why; reviews."),
+    "segment": ("customer360.segment_commands:segment", "Segments before they are taken."),
     "snapshot": ("customer360.snapshot_commands:snapshot", "What is published; taking it back."),
     "source": ("customer360.source_commands:source", "Source systems: fresh? readable? a new one."),
     "score": ("customer360.scoring.commands:score", "Score any table of customers."),

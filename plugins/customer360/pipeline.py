@@ -423,6 +423,7 @@ def train_if_needed(settings: Settings, as_of: dt.date, run_id: str) -> dict[str
 def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Score every customer with the champions and put the scores beside the marts."""
     from customer360.scoring import nightly, personas
+    from customer360.scoring.output import write_card_into
     from customer360.scoring.scores import SCORES
 
     with _scoring_step(settings, as_of, run_id, "score") as (result, given):
@@ -431,6 +432,8 @@ def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
         nightly.write_runs(given.connection, run_id, as_of, told)
         last = _last_snapshot(settings, engine, as_of)
         personas.write_last_segments(given.connection, *last)
+        card = nightly.runs_card(run_id, as_of, told)
+        write_card_into(card, settings.reports_dir / run_id / "models")
         result |= {
             **told["churn"],
             "alarms": [alarm for one in told.values() for alarm in one["alarms"]],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from customer360.registry import ModelVersion
 from customer360.scoring.corpora import general_model
@@ -84,7 +85,7 @@ class Sentiment(NightlyScore):
     def fit(self, given: Given) -> Challenger:
         """See ``NightlyScore.fit``: learned from rated texts, judged on the latest quarter."""
         rated = _rated(given)
-        label = (rated["rating"] > rated["middle"]).to_numpy(dtype=np.float64)
+        label = _labels(rated)
         check_labels(label)
         texts = rated["body"].tolist()
         cut = max(1, int(len(texts) * 0.75))
@@ -173,7 +174,7 @@ class Sentiment(NightlyScore):
         """See ``NightlyScore.watch``: on the texts that were rated since it learned."""
         rated = _rated(given)
         later = rated[rated["said_at"].astype(str) > artefact["learned_until"]]
-        label = (later["rating"] > later["middle"]).to_numpy(dtype=np.float64)
+        label = _labels(later)
         if len(label) < 50 or label.min() == label.max():
             return {"alarms": []}
         found = predict(SentimentModel.from_artefact(artefact), later["body"].tolist())
@@ -197,6 +198,10 @@ def _rated(given: Given) -> pd.DataFrame:
         order by said_at, source, text_id
         """
     ).df()
+
+
+def _labels(rated: pd.DataFrame) -> NDArray[np.float64]:
+    return np.where(rated["rating"] > rated["middle"], 1.0, 0.0)
 
 
 def _recent(given: Given) -> list[str]:
@@ -244,7 +249,8 @@ def _customers(said: pd.DataFrame, given: Given, version: str) -> pa.Table:
     means = known.groupby("customer_id")[names].mean()
     found = found.join(means)
     worst = means.where(means < 0).dropna(how="all").idxmin(axis=1)
-    found["worst_aspect"] = worst.str.removesuffix("_sentiment").reindex(found.index)
+    worst = worst.map(lambda name: str(name).removesuffix("_sentiment"))
+    found["worst_aspect"] = worst.reindex(found.index)
     found["is_drop_alarm"] = found.index.isin(dropped)
     found["last_text_on"] = found["last_at"].dt.date
     found["as_of"] = given.as_of
@@ -294,7 +300,8 @@ def _card(
             gain_picture(1 - label, {"customer360": 1 - chance}, what="negative texts"),
             drift_picture(
                 sentiment[label == 1], sentiment[label == 0],
-                "Sentiment of texts that were rated well (grey) and badly (blue)", "separation",
+                "Sentiment of later texts, by their rating",
+                "separation", ("rated well", "rated badly"),
             ),
         ],
         limits=[

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import sklearn
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ from customer360.scoring.features import MACROS
 from customer360.scoring.output import CARD_FILE, models_may_refuse, write_card_into
 from customer360.settings import PROJECT, Settings
 from customer360.warehouse import connect, literal, quote, transaction
-from models.common.card import ModelCard
+from models.common.card import CardTable, ModelCard, bars_picture
 from models.common.errors import ModelDataError
 
 log = logging.getLogger(__name__)
@@ -428,10 +429,80 @@ def write_runs(
     connection.unregister("scored")
 
 
+def runs_card(run_id: str, as_of: date, told: dict[str, dict[str, Any]]) -> ModelCard:
+    """What scored in a run, how far its inputs and scores have drifted, what came of its words."""
+    table = pd.DataFrame(
+        [
+            {
+                "model": name,
+                "version": one["model_version"],
+                "status": one["status"],
+                "trained": one["trained_as_of"] or "never",
+                "scored": one["scored"],
+                "largest_drift": max(one["drift"].values(), default=float("nan")),
+                "alarms": len(one["alarms"]),
+            }
+            for name, one in told.items()
+        ]
+    )
+    alarms = [alarm for one in told.values() for alarm in one["alarms"]]
+    pictures = [
+        bars_picture(
+            list(one["drift"]),
+            list(one["drift"].values()),
+            f"Drift of {name} since its training",
+            f"drift-{name}",
+            f"stability index (alarm from {DRIFT_ALARM})",
+            DRIFT_ALARM,
+        )
+        for name, one in told.items()
+        if one["drift"]
+    ]
+    looked_back = [
+        {
+            "model": name,
+            "looked_back_to": one["watch"].get("origin", ""),
+            **{
+                figure: value
+                for figure, value in {**one["watch"], **one["watch"].get("metrics", {})}.items()
+                if figure in {"auc", "calibration_slope", "mean_probability", "base_rate", "total"}
+            },
+        }
+        for name, one in told.items()
+        if len(one["watch"]) > 1
+    ]
+    return ModelCard(
+        title=f"Models of {as_of}",
+        summary=" ".join(f"**{alarm}.**" for alarm in alarms) or "Nothing has drifted.",
+        facts={"run": run_id},
+        tables=[
+            CardTable("What scored", table),
+            *(
+                [
+                    CardTable(
+                        "What the models said a horizon ago, and what came",
+                        pd.DataFrame(looked_back),
+                        "Calibration slope 1 and total 1 are perfect.",
+                    )
+                ]
+                if looked_back
+                else []
+            ),
+        ],
+        pictures=pictures,
+    )
+
+
 def findings(told: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Alarms of all models as a person is told of them."""
+    """Alarms of trained models as a person is told of them.
+
+    That a young company has no model yet is no news each night: it stands in ``model_runs``.
+    """
     return [
-        asdict(Finding("drift", None, alarm)) for one in told.values() for alarm in one["alarms"]
+        asdict(Finding("drift", None, alarm))
+        for one in told.values()
+        if one["status"] == "champion"
+        for alarm in one["alarms"]
     ]
 
 

@@ -4,7 +4,8 @@ What belongs here: windows, writing scores, what the groups were at the last pub
 What does not: the model (``models.segments``), rule segments (``config/audiences.yml``).
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -154,7 +155,7 @@ class Personas(NightlyScore):
 
 
 def write_last_segments(
-    connection: duckdb.DuckDBPyConnection, snapshot: str | None, as_of: Any
+    connection: duckdb.DuckDBPyConnection, snapshot: Path | None, as_of: date | None
 ) -> None:
     """Table ``scores.last_segments``: who was in which group at an earlier published snapshot.
 

@@ -27,7 +27,7 @@ from customer360.scoring.output import models_may_refuse
 from models.common.errors import ModelDataError
 from models.common.metrics import count_in, stability
 from models.common.windows import Windows, rows_of
-from models.value.card import value_card
+from models.value.card import Drawn, value_card
 from models.value.evaluate import compare
 from models.value.predict import predict, tiers
 from models.value.season import season_factors
@@ -57,6 +57,7 @@ class FittedValue:
         coverage: share of customers within the 80 % interval on the report window, by target.
         choice: the rows that a champion is compared on.
         facts: about the data.
+        drawn: the report window, for the pictures.
     """
 
     model: ValueModel
@@ -68,6 +69,7 @@ class FittedValue:
     why: str = ""
     choice: pd.DataFrame | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
+    drawn: Drawn | None = None
 
 
 def fit_value(
@@ -99,7 +101,14 @@ def fit_value(
         model = train(frame, windows, season, seed, threads)
         report_rows = rows_of(frame, windows.report)
         factor = season[windows.report]
-        report = compare(report_rows, forecasts(model, report_rows, threads), factor)
+        made = forecasts(model, report_rows, threads)
+        report = compare(report_rows, made, factor)
+        drawn = Drawn(
+            {name: values * factor for name, values in made["orders"].items()},
+            report_rows["future_orders"].to_numpy(dtype=np.float64),
+            made["spend"][model.chosen["spend"]] * factor,
+            np.maximum(report_rows["future_spend_cents"].to_numpy(dtype=np.float64), 0.0),
+        )
         found = predict(model, report_rows, factor, threads)
     coverage = {}
     for target, column, unit in (
@@ -118,7 +127,7 @@ def fit_value(
         "data hash": rows.content.hash,
     }
     choice = rows_of(frame, windows.choice)
-    return FittedValue(model, as_of, windows, season, report, coverage, "", choice, facts)
+    return FittedValue(model, as_of, windows, season, report, coverage, "", choice, facts, drawn)
 
 
 def score_value(
@@ -190,6 +199,7 @@ class Value(NightlyScore):
                 fitted.coverage,
                 "",
                 {**fitted.facts, **facts},
+                fitted.drawn,
             )
 
         used = {
@@ -298,7 +308,7 @@ WATCH_TOTAL = 0.25
 
 
 def _used(model: ValueModel, frame: pd.DataFrame, factor: float) -> dict[str, np.ndarray]:
-    made = forecasts(model, frame)
+    made = forecasts(model, frame, only_used=True)
     return {target: made[target][name] * factor for target, name in model.chosen.items()}
 
 
