@@ -40,7 +40,7 @@ down: env  ## Stop it
 	@$(LOCAL) down
 
 test: env  ## Pass every test but the long fault runs
-	@$(BIN)/pytest -m "not faults"
+	@$(BIN)/pytest -m "not faults" -n 2 --dist loadfile
 
 test-faults: env  ## The long fault runs: kills, full disks, zombies
 	@$(BIN)/pytest -m faults -v

@@ -15,7 +15,7 @@ def suites(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
             f"{model}: lines and sums agree with the mart to the cent",
             "select 'total' as what from "
             f"(select count(*) as rows, coalesce(sum(amount_cents), 0) as cents "
-            f"from unify.union_order_lines where source = '{_source(model)}' "
+            f"from workspace.unify.union_order_lines where source = '{_source(model)}' "
             "and not coalesce(is_cancelled, false)) as fed, "
             "(select count(*) as rows, coalesce(sum(amount_cents), 0) as cents from {batch} "
             f"where source = '{_source(model)}') as kept "
@@ -33,8 +33,8 @@ def suites(feeds: dict[str, list[str]], as_of: str) -> list[Suite]:
                 no_result(
                     "Every record is of one customer",
                     "select source from (select records.source, count(customers.customer_id) as "
-                    "owners from unify.union_person_records as records "
-                    "left join unify.customer_records as found using (record_id) "
+                    "owners from workspace.unify.union_person_records as records "
+                    "left join workspace.unify.customer_records as found using (record_id) "
                     "left join {batch} as customers using (customer_id) "
                     "where not coalesce(records.is_deleted, false) "
                     "group by records.source, records.record_id) where owners <> 1 group by source",

@@ -22,6 +22,9 @@ FIRST_DAY = dt.date(2017, 1, 1)
 LAST_DAY = dt.date(2017, 10, 29)
 HOUSEHOLDS = 60
 
+TOKEN_KEY = "0" * 64
+"""The key of tokens in tests; the unit tests of dbt state tokens made with it."""
+
 AT_HOME = pytest.StashKey[set[Path]]()
 
 
@@ -95,6 +98,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
     monkeypatch.setenv("CUSTOMER360_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("CUSTOMER360_THREADS", "2")
+    monkeypatch.setenv("CUSTOMER360_TOKEN_KEY", TOKEN_KEY)
     return made
 
 

@@ -14,7 +14,25 @@
             'household_composition': 'varchar',
             'kids_count': 'varchar',
             'loyalty_tier': 'varchar',
+            'language': 'varchar',
         }),
+        'organisations': {
+            'record_id': 'varchar',
+            'parent_record_id': 'varchar',
+            'industry': 'varchar',
+            'scale': 'varchar',
+            'level': 'varchar',
+            'credit_code': 'varchar',
+            'sales_id': 'varchar',
+        },
+        'organisation_contacts': {
+            'record_id': 'varchar',
+            'organisation_record_id': 'varchar',
+            'title': 'varchar',
+            'department': 'varchar',
+            'is_decision_maker': 'boolean',
+            'since_at': 'timestamp',
+        },
         'order_lines': dict(identifier, **{
             'order_id': 'varchar',
             'line_id': 'varchar',
@@ -246,21 +264,24 @@
 
 {#-
   All rows of an entity from every source that feeds it: stg_<source>__<entity> is taken up by its
-  name. No source: an empty table of the right types.
+  name. No source: an empty table of the right types. `piece` is what a row hangs together with in its
+  source (macros/increments.sql); null where the source's rows are computed wholly.
 -#}
 {% macro union_feeds(entity) -%}
     {%- set columns = entity_columns(entity) -%}
     select
         cast(source as varchar) as source,
         {%- for name, type in columns.items() %}
-        cast({{ name }} as {{ type }}) as {{ name }}{{ "," if not loop.last }}
+        cast({{ name }} as {{ type }}) as {{ name }},
         {%- endfor %}
+        source || '.' || piece as piece
     from (
         select
             cast(null as varchar) as source,
             {%- for name, type in columns.items() %}
-            cast(null as {{ type }}) as {{ name }}{{ "," if not loop.last }}
+            cast(null as {{ type }}) as {{ name }},
             {%- endfor %}
+            cast(null as varchar) as piece
         where false
         {%- for feed in var('feeds').get(entity, []) %}
         union all by name

@@ -557,6 +557,50 @@ class Question(Strict):
     because: str
 
 
+Rule = Literal["verified", "most_complete", "most_trusted", "most_recent", "most_frequent"]
+Attribute = Literal[
+    "name", "phone", "email", "address", "birthday", "sex", "region", "language", "loyalty_tier",
+    "age_band", "income_band", "home_ownership", "marital_status", "household_size",
+    "household_composition", "kids_count",
+]  # fmt: skip
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands in the list more than once; say which counts")
+    return names
+
+
+class AttributePolicy(Strict):
+    """How one attribute is decided otherwise than the rest.
+
+    Attributes:
+        masters: sources whose word decides, whatever the rules say. Where two of them claim
+            different values the first in the list has it; the other's stays visible as its rival.
+        rules: the order of rules for this attribute; empty: the general one.
+    """
+
+    masters: Annotated[tuple[Name, ...], AfterValidator(_each_once)] = ()
+    rules: Annotated[tuple[Rule, ...], AfterValidator(_each_once)] = ()
+
+
+class Survivorship(Strict):
+    """Which of several values of an attribute stands in the golden record.
+
+    Attributes:
+        trust: sources, the most trusted first; those not named come after them.
+        rules: what decides, the first that tells two values apart.
+        attributes: what is decided otherwise.
+    """
+
+    trust: Annotated[tuple[Name, ...], AfterValidator(_each_once)] = ()
+    rules: Annotated[tuple[Rule, ...], AfterValidator(_each_once), Field(min_length=1)] = (
+        "verified", "most_trusted", "most_recent", "most_frequent",
+    )  # fmt: skip
+    attributes: dict[Attribute, AttributePolicy] = {}
+
+
 class Notify(Strict):
     """Who is told of failed gates, stale sources and failed tasks.
 
@@ -576,6 +620,7 @@ class Policies(Strict):
         legal_basis: personal class -> why such data may be held; ``consent`` needs one.
         consent_recorded_in: personal class -> source.table.field that records the consent.
         ask: what is worth asking a customer next, in this order.
+        survivorship: which of several values stands in the golden record.
     """
 
     gates: Gates = Gates()
@@ -583,6 +628,7 @@ class Policies(Strict):
     legal_basis: dict[PersonalClass, LegalBasis] = {}
     consent_recorded_in: dict[PersonalClass, str] = {}
     ask: tuple[Question, ...] = ()
+    survivorship: Survivorship = Survivorship()
     notify: Notify = Notify()
     stale: Stale = Stale()
     drift: Drift = Drift()
@@ -688,6 +734,14 @@ def _check_fields(config: Config) -> None:
             (f"consent_recorded_in.{personal}", name, fields)
             for personal, name in config.policies.consent_recorded_in.items()
         ),
+    ]
+    survivorship = config.policies.survivorship
+    sources = set(config.sources.sources)
+    named += [("survivorship.trust", name, sources) for name in survivorship.trust]
+    named += [
+        (f"survivorship.attributes.{attribute}.masters", name, sources)
+        for attribute, policy in survivorship.attributes.items()
+        for name in policy.masters
     ]
     for place, name, known in named:
         if name not in known:

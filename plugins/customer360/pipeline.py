@@ -18,7 +18,7 @@ import duckdb
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from customer360 import landing, state, trust
+from customer360 import landing, state, trust, vault
 from customer360.config import SCALES, Config, Table, load_config
 from customer360.declarations import check_day
 from customer360.exceptions import Customer360Error, GateError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
-RESOLVED_FILE = "resolved.duckdb"
+RESOLVED_MARK = "resolved"
 INGEST = "ingest_"
 TAKEN_UP = "taken_up"
 SHOWN_WEAK = 5
@@ -339,7 +339,7 @@ def _audit_marts(
     settings: Settings, config: Config, as_of: dt.date, run_id: str, layer: str
 ) -> dict[str, Any]:
     from customer360.quality import run_gate
-    from customer360.transform import dbt_vars
+    from customer360.transform import WORKSPACE_FILE, dbt_vars
     from expectations import marts, scores
 
     if layer == "marts":
@@ -353,22 +353,29 @@ def _audit_marts(
     else:
         raise ValueError(f"no layer '{layer}'")
     work_file = _work_file(settings, run_id)
-    return run_gate(settings, layer, suites, work_file, run_id, {"raw": settings.raw_path})
+    attached = {"raw": settings.raw_path, "workspace": work_file.with_name(WORKSPACE_FILE)}
+    return run_gate(settings, layer, suites, work_file, run_id, attached)
 
 
 def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
-    """Say which records are which customer, in schema ``identity`` of a file of this run."""
+    """Say which records are which customer, in schema ``identity`` of this run's workspace."""
+    from customer360 import increments
     from customer360.identity.engine import resolve_company
-    from customer360.transform import PEOPLE, run_dbt
+    from customer360.transform import PEOPLE, WORKSPACE_FILE, run_dbt
 
     config = load_config(settings)
     with _step(settings, run_id, "resolve_identities") as result:
         work_file = _work_file(settings, run_id)
         shutil.rmtree(work_file.parent, ignore_errors=True)
-        work_file.parent.mkdir(parents=True)
+        work_file.parent.mkdir(mode=0o700, parents=True)
         selection = ["--select", *PEOPLE, "--exclude-resource-type", "unit_test"]
-        run_dbt(settings, config, as_of, work_file, ["build", *selection])
-        with connect(settings, work_file) as connection:
+        workspace = work_file.with_name(WORKSPACE_FILE)
+        why_full = increments.begin(settings, config, as_of, workspace)
+        result["why_full"] = why_full
+        log.info("build: %s", f"full, since {why_full}" if why_full else "increment")
+        run_dbt(settings, config, as_of, work_file, ["build", *selection], increment=not why_full)
+        with connect(settings, workspace) as connection:
+            vault.install(connection, settings)
             result |= resolve_company(
                 connection,
                 settings,
@@ -379,30 +386,40 @@ def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[
                 identifiers="unify.union_identifiers",
                 say=log.info,
             )
-        # Kept as it is, so that the marts can be built from it more than once.
-        work_file.replace(work_file.with_name(RESOLVED_FILE))
+        # Said last, so that marts are only built on identities that are whole.
+        work_file.with_name(RESOLVED_MARK).touch()
     return result
 
 
 def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
-    """Build every model that needs no score, on a copy of what :func:`resolve_identities` left."""
-    from customer360.transform import PEOPLE, run_dbt
+    """Build every model that needs no score, on what :func:`resolve_identities` left."""
+    from customer360 import increments
+    from customer360.transform import PEOPLE, VAULT_FILE, WORKSPACE_FILE, run_dbt
 
     config = load_config(settings)
     with _step(settings, run_id, "build_marts") as result:
         work_file = _work_file(settings, run_id)
-        resolved = work_file.with_name(RESOLVED_FILE)
-        if not resolved.exists():
+        workspace = work_file.with_name(WORKSPACE_FILE)
+        # Publishing takes the workspace away: it is the next run's.
+        if not (work_file.with_name(RESOLVED_MARK).exists() and workspace.exists()):
             raise Customer360Error(
                 f"run {run_id} has no resolved identities: run its step resolve_identities first"
             )
-        work_file.with_name(f"{work_file.name}.wal").unlink(missing_ok=True)
-        shutil.copyfile(resolved, work_file)
+        # Both begin as if this step had never run: whatever they hold at the end it has written.
+        for name in (MARTS_FILE, VAULT_FILE):
+            for file in (work_file.with_name(name), work_file.with_name(f"{name}.wal")):
+                file.unlink(missing_ok=True)
+        base = increments.base(settings, workspace)
+        if base:
+            increments.take_up(settings, base, work_file)
         with connect(settings, work_file) as connection:
             connection.execute("create schema if not exists scores")
+            connection.execute("create schema if not exists changes")
         selection = ["--exclude", "path:models/activation", *PEOPLE]
         selection += ["--exclude-resource-type", "unit_test"]
-        result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])
+        result |= run_dbt(
+            settings, config, as_of, work_file, ["build", *selection], increment=bool(base)
+        )
     return result
 
 
@@ -489,20 +506,25 @@ def _given(
 
 def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Build the models that hold scores."""
-    from customer360.transform import run_dbt
+    from customer360 import increments
+    from customer360.transform import WORKSPACE_FILE, run_dbt
 
     config = load_config(settings)
     with _step(settings, run_id, "build_scored_marts") as result:
         selection = ["--select", "path:models/activation", "--exclude-resource-type", "unit_test"]
-        arguments = ["build", *selection]
-        result |= run_dbt(settings, config, as_of, _work_file(settings, run_id), arguments)
+        work_file = _work_file(settings, run_id)
+        base = increments.base(settings, work_file.with_name(WORKSPACE_FILE))
+        result |= run_dbt(
+            settings, config, as_of, work_file, ["build", *selection], increment=bool(base)
+        )
     return result
 
 
 def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Publish what passed every audit, once."""
+    from customer360 import increments
     from customer360 import publish as publishing
-    from customer360.transform import WORKSPACES, published_tables
+    from customer360.transform import VAULT_FILE, WORKSPACE_FILE, WORKSPACES, published_tables
 
     config = load_config(settings)
     engine = _engine(settings)
@@ -524,12 +546,13 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                 "model_versions": _model_versions(engine, run_id),
                 "tables": published_tables(settings),
             },
+            vault=work_file.with_name(VAULT_FILE),
             retention=publishing.Retention(**policy.model_dump()),
         )
-        result |= {
-            "snapshot": path.name,
-            "current": publishing.snapshot_path(settings) == path,
-        }
+        is_current = publishing.snapshot_path(settings) == path
+        if is_current:
+            increments.keep(settings, work_file.with_name(WORKSPACE_FILE), path)
+        result |= {"snapshot": path.name, "current": is_current}
     return result
 
 

@@ -10,6 +10,8 @@ Rules that make it safe to read at any time:
   the old content of a reopened name while a connection is open.
 - ``current.duckdb``, a symbolic link, is the only pointer. It is replaced by a rename, so a reader
   that resolves it once has one run's data for as long as it likes.
+- The vault of a snapshot (``customer360.vault``) has the snapshot's name, is there before it and
+  goes after it: one pointer says which of both is current, and taking back takes back both.
 - The link moves inside the fence of the decision state: a run that has been overtaken cannot move
   it. Unless taken back, it only moves forward in as-of; a backfilled older day is kept beside.
 """
@@ -42,6 +44,8 @@ from customer360.content import (
 from customer360.exceptions import PublishError
 from customer360.lock import file_lock
 from customer360.settings import Settings
+from customer360.vault import INFO_TABLE as VAULT_INFO
+from customer360.vault import vault_of
 from customer360.warehouse import connect, first_line, quote, transaction
 
 POINTER = "current.duckdb"
@@ -87,6 +91,7 @@ def publish(
     as_of: dt.date,
     info: dict[str, Any],
     *,
+    vault: Path | None = None,
     retention: Retention | None = None,
 ) -> Path:
     """Make ``work_file`` an immutable snapshot and, if its day is not past, the current one.
@@ -105,6 +110,7 @@ def publish(
             ``scores``, ``volatile``), ``key`` (columns; default: the primary key) and
             ``volatile`` (columns with run ids or clock times); any other entry is kept as JSON
             in ``snapshot_info.details``.
+        vault: file of this run with the personal values, published with the snapshot.
         retention: what to clear away afterwards.
 
     Returns:
@@ -121,7 +127,10 @@ def publish(
         target = _already_copied(settings, engine, work_file, run_id, as_of)
         if target is None:
             _seal(settings, work_file, run_id, as_of, info)
-            target = _copy(settings, work_file, _free_name(settings, engine, run_id, as_of), run_id)
+            name = _free_name(settings, engine, run_id, as_of)
+            if vault is not None:
+                _copy_vault(settings, vault, name, run_id, as_of)
+            target = _copy(settings, work_file, name, run_id)
         with state.fence(engine, run_id) as connection:
             current = _current(settings)
             forward = current is None or as_of >= _day(current)
@@ -450,6 +459,29 @@ def _copy(settings: Settings, work_file: Path, name: str, run_id: str) -> Path:
     return target
 
 
+def _copy_vault(
+    settings: Settings, work_file: Path, name: str, run_id: str, as_of: dt.date
+) -> None:
+    """Put the run's vault where the snapshot ``name`` will look for it, for its owner alone."""
+    with connect(settings, work_file) as connection, transaction(connection):
+        connection.execute(
+            f"create or replace table {VAULT_INFO} as select ? as run_id, ?::date as as_of",
+            [run_id, as_of],
+        )
+    target = vault_of(settings, Path(name))
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        shutil.copyfile(work_file, partial)
+        sync(partial)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.rename(target)
+    sync(target.parent)
+
+
 def _point(settings: Settings, target: Path) -> None:
     """Move the pointer: readers see the old snapshot or the new one, nothing between."""
     folder = settings.snapshots_dir.resolve()
@@ -471,8 +503,13 @@ def sync(path: Path) -> None:
 
 def _sweep(settings: Settings) -> None:
     """Remove what killed attempts left aside; the lock says that no one is writing them."""
-    for path in settings.snapshots_dir.glob(".*.partial"):
-        path.unlink()
+    for folder in (settings.snapshots_dir, settings.vault_dir):
+        for path in folder.glob(".*.partial"):
+            path.unlink()
+    published = {vault_of(settings, path).name for path in _files(settings)}
+    for path in settings.vault_dir.glob("vault-*.duckdb"):
+        if path.name not in published:
+            path.unlink()
 
 
 # --- the record -----------------------------------------------------------------------------
@@ -547,6 +584,7 @@ def _clear(settings: Settings, engine: Engine, retention: Retention) -> None:
         if path == current or needed or recent or age < retention.min_age.total_seconds():
             continue
         path.unlink()
+        vault_of(settings, path).unlink(missing_ok=True)
         with engine.begin() as connection:
             connection.execute(
                 update(table).where(table.c.name == path.name).values(removed_at=state.now())

@@ -12,6 +12,7 @@ What does not belong here: reading sources, or any meaning of the columns.
 import datetime as dt
 import hashlib
 import json
+import uuid
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ create table if not exists meta.quarantine (
     file varchar
 );
 alter table meta.quarantine add column if not exists file varchar;
+alter table meta.tables add column if not exists generation varchar;
 """
 
 
@@ -280,7 +282,10 @@ class _Loader:
                 )
             collection_quality.forget_table(self.connection, self.source, self.name)
             self.connection.execute(
-                "insert into meta.tables values (?, ?, ?)", [self.source, self.name, self.contract]
+                # Builds that keep what they made see by the generation that rows may differ.
+                "insert into meta.tables by name select ? as source, ? as table_name, "
+                "? as contract, ? as generation",
+                [self.source, self.name, self.contract, uuid.uuid4().hex],
             )
             for batch in landed:
                 self._load_batch(batch)
@@ -475,13 +480,15 @@ class _Loader:
         )
         key = ", ".join(map(quote, self.table.key))
         end = f"timestamp {literal(batch.cursor_to)} - interval 1 microsecond"
+        # Those that were not found are few: only of them the last version is looked for.
         self.connection.execute(
             f"insert into {self.relation} select {', '.join(self.columns)}, "
             f"greatest({end}, _version_at + interval 1 microsecond), date '{batch.as_of}', true, "
-            f"_row_hash, {literal(_id(batch))} from (select * from {self.relation} qualify "
-            f"row_number() over (partition by {key} order by {LAST_FIRST}) = 1) as held "
-            "where not _is_deleted and not exists "
-            f"(select 1 from ({swept}) as swept where {self._same_key('held', 'swept')})"
+            f"_row_hash, {literal(_id(batch))} from (select * from {self.relation} as held "
+            f"where not exists (select 1 from ({swept}) as swept "
+            f"where {self._same_key('held', 'swept')}) qualify "
+            f"row_number() over (partition by {key} order by {LAST_FIRST}) = 1) "
+            "where not _is_deleted"
         )
 
     def _cursor_in_utc(self) -> str:
@@ -504,10 +511,8 @@ class _Loader:
         backwards = "order by _file desc, _position desc"
         end = f"timestamp {literal(batch.cursor_to)} - interval 1 microsecond"
         before = self._count(f"select count(*) from {self.relation}")
-        self.connection.execute(
-            f"create or replace temp table held as select * from {self.relation} qualify "
-            f"row_number() over (partition by {key} order by _version_at desc) = 1"
-        )
+        arrived = self._same_key("held", "typed")
+        self._hold_last(f"where exists (select 1 from typed where {arrived})")
         self.connection.execute(
             f"""
             insert into {self.relation}
@@ -531,6 +536,15 @@ class _Loader:
         self.connection.execute("drop table held")
         return self._count(f"select count(*) from {self.relation}") - before
 
+    def _hold_last(self, where: str = "") -> None:
+        """Make ``held``: of each key its last version's hash, and whether it is a deletion."""
+        key = ", ".join(quote(column) for column in self.table.key)
+        self.connection.execute(
+            f"create or replace temp table held as select {key}, _row_hash, _is_deleted "
+            f"from {self.relation} as held {where} qualify "
+            f"row_number() over (partition by {key} order by {LAST_FIRST}) = 1"
+        )
+
     def _insert_state(self, batch: Batch) -> int:
         """Add what changed against the last state: new and changed rows, and deletions; how many
         rows of the batch are new."""
@@ -539,10 +553,7 @@ class _Loader:
         tail = f"{end}, date '{batch.as_of}'"
         columns = ", ".join(self.columns)
         same = self._same_key("held", "typed")
-        self.connection.execute(
-            f"create or replace temp table held as select * from {self.relation} qualify "
-            f"row_number() over (partition by {key} order by _version_at desc) = 1"
-        )
+        self._hold_last()
         before = self._count(f"select count(*) from {self.relation}")
         self.connection.execute(
             f"insert into {self.relation} "
@@ -555,9 +566,12 @@ class _Loader:
         added = self._count(f"select count(*) from {self.relation}") - before
         self.connection.execute(
             f"insert into {self.relation} "
-            f"select {columns}, {tail}, true, _row_hash, {literal(_id(batch))} from held "
+            f"select {columns}, {tail}, true, _row_hash, {literal(_id(batch))} "
             # A row that was refused is there all the same: its last good state stands.
-            f"where not _is_deleted and not exists (select 1 from typed where {same})"
+            f"from (select * from {self.relation} as held "
+            f"where not exists (select 1 from typed where {same}) qualify "
+            f"row_number() over (partition by {key} order by {LAST_FIRST}) = 1) "
+            "where not _is_deleted"
         )
         self.connection.execute("drop table held")
         return added

@@ -56,6 +56,16 @@ class Settings:
         return self.data_dir / "snapshots"
 
     @property
+    def vault_dir(self) -> Path:
+        """The vault file of each published snapshot: names, phones, addresses, texts by token."""
+        return self.data_dir / "vault"
+
+    @property
+    def token_key(self) -> str | None:
+        """The key of tokens (hex) where the environment holds it; a secret."""
+        return os.environ.get("CUSTOMER360_TOKEN_KEY")
+
+    @property
     def exports_dir(self) -> Path:
         """``<name>/<as_of>/`` folders for downstream tools."""
         return self.data_dir / "exports"

@@ -6,14 +6,17 @@ any SQL of the warehouse (``dbt_project/``).
 
 import datetime as dt
 import difflib
+import hashlib
 import json
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from customer360 import vault
 from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
 from customer360.exceptions import ConfigError, Customer360Error, GateError
@@ -22,8 +25,20 @@ from customer360.warehouse import disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
-WORKSPACES = ("staging", "unify", "identity", "scores")
+WORKSPACES = ("scores", "changes")
 """Schemas of the work file that are not published."""
+
+WORKSPACE_FILE = "workspace.duckdb"
+"""Beside the work file: staging, unions and identities, with the values themselves."""
+
+VAULT_FILE = "vault.duckdb"
+"""Beside the work file: personal values by token; it is published with the snapshot."""
+
+RUN_VARS = ("as_of", "cutoff", "increment")
+"""What dbt is told that may differ from night to night."""
+
+PARSED = "parsed_rules"
+"""Says which rules the parsed project in dbt's folder is of."""
 
 PEOPLE = ("+union_person_records", "+union_identifiers")
 """The models that identity resolution reads, with what they are built from; nothing else is."""
@@ -165,6 +180,7 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
         "company_sources": list(config.sources.sources),
         "source_stages": {name: source.stage for name, source in config.sources.sources.items()},
         "ask": [question.model_dump() for question in config.policies.ask],
+        "survivorship": config.policies.survivorship.model_dump(mode="json"),
         "source_keys": {
             name: {table_name: list(table.key) for table_name, table in source.tables.items()}
             for name, source in config.sources.sources.items()
@@ -201,9 +217,18 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
 
 
 def run_dbt(
-    settings: Settings, config: Config, as_of: dt.date, marts: Path, arguments: list[str]
+    settings: Settings,
+    config: Config,
+    as_of: dt.date,
+    marts: Path,
+    arguments: list[str],
+    *,
+    increment: bool = False,
 ) -> dict[str, int]:
     """One dbt invocation in this process on the marts file ``marts``.
+
+    With ``increment``, the tables there and in the workspace are those of an earlier run
+    (``customer360.increments``), and are brought up to date.
 
     Returns:
         How many nodes ended in each status.
@@ -214,26 +239,35 @@ def run_dbt(
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
+    rules = project_rules(settings, config)
+    manifest = _parsed(settings, rules) if arguments[0] == "build" else None
     project = assemble(settings)
+    told = dbt_vars(config, as_of)
+    if increment:
+        told["increment"] = True
+        arguments = [*arguments, "--exclude-resource-type", "seed"]
     os.environ.update(
         {
             "CUSTOMER360_MARTS": str(marts),
             "CUSTOMER360_RAW": str(settings.raw_path),
+            "CUSTOMER360_WORKSPACE": str(marts.with_name(WORKSPACE_FILE)),
+            "CUSTOMER360_VAULT": str(marts.with_name(VAULT_FILE)),
             "CUSTOMER360_THREADS": str(settings.threads),
             "CUSTOMER360_MEMORY": settings.memory_limit,
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
     )
     try:
-        outcome = dbtRunner().invoke(
+        outcome = dbtRunner(manifest).invoke(
             [
                 *arguments,
                 "--project-dir", str(project),
                 "--profiles-dir", str(project),
                 "--target-path", str(settings.data_dir / "dbt"),
                 "--log-path", str(settings.data_dir / "dbt" / "logs"),
-                "--vars", json.dumps(dbt_vars(config, as_of)),
+                "--vars", json.dumps(told),
                 "--log-level", "warn",
+                "--log-level-file", "warn",
                 "--no-use-colors",
             ]
         )  # fmt: skip
@@ -248,6 +282,8 @@ def run_dbt(
         raise disk_full(settings, "dbt", unwritten)
     if outcome.exception is not None:
         raise Customer360Error(f"dbt could not run: {_short(outcome.exception)}")
+    if manifest is None:
+        (settings.data_dir / "dbt" / PARSED).write_text(rules, encoding="utf-8")
     results = list(getattr(outcome.result, "results", []) or [])
     counts: dict[str, int] = {}
     for result in results:
@@ -259,6 +295,54 @@ def run_dbt(
     if not outcome.success:
         raise Customer360Error("dbt did not succeed; see its log")
     return counts
+
+
+def whole_tables(settings: Settings) -> list[str]:
+    """Names of the marts that are computed anew each time, from the last dbt run."""
+    manifest = json.loads((settings.data_dir / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    return [
+        node["name"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        and node["schema"] == "main"
+        and node["config"]["materialized"] == "table"
+    ]
+
+
+def project_rules(settings: Settings, config: Config) -> str:
+    """Changes when dbt could make another table than before of the same rows and day."""
+    told = {
+        name: value
+        for name, value in dbt_vars(config, dt.date(2000, 1, 1)).items()
+        if name not in RUN_VARS
+    }
+    versions = [version(package) for package in ("dbt-core", "dbt-duckdb", "duckdb")]
+    digest = hashlib.sha256(json.dumps([versions, told]).encode())
+    digest.update(dbt_sources(settings).encode())
+    digest.update(vault.token(vault.token_key(settings), "rules", "").encode())
+    for path in sorted(DBT_PROJECT.rglob("*")):
+        if path.suffix in (".sql", ".yml", ".csv") and path.name != GENERATED:
+            digest.update(str(path.relative_to(DBT_PROJECT)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _parsed(settings: Settings, rules: str) -> Any | None:
+    """The project as dbt parsed it last; None where it has to be parsed anew.
+
+    dbt's own partial parsing begins anew whenever a variable changes, and the day does each night.
+    """
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    folder = settings.data_dir / "dbt"
+    mark, packed = folder / PARSED, folder / "partial_parse.msgpack"
+    if not (mark.exists() and packed.exists() and mark.read_text(encoding="utf-8") == rules):
+        mark.unlink(missing_ok=True)
+        return None
+    manifest = Manifest.from_msgpack(packed.read_bytes(), decoder=extended_mashumuro_decoder)
+    manifest.build_flat_graph()
+    return manifest
 
 
 def published_tables(settings: Settings) -> dict[str, dict[str, Any]]:

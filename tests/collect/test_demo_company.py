@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -22,6 +24,7 @@ from customer360.demo.systems.world import FILES, World
 from customer360.identity import decisions
 from customer360.identity.commands import identity
 from customer360.settings import Settings, load_settings
+from tests.conftest import TOKEN_KEY
 
 SYSTEM = {
     "tills": "till",
@@ -66,7 +69,7 @@ class Life:
 
     def identity(self, run_id: str, query: str) -> list[tuple[Any, ...]]:
         """What a run's file says in its schema ``identity``."""
-        path = self.settings.work_dir / run_id / pipeline.RESOLVED_FILE
+        path = self.settings.work_dir / run_id / transform.WORKSPACE_FILE
         with duckdb.connect(str(path), read_only=True) as connection:
             return connection.execute(f"use identity; {query}").fetchall()
 
@@ -172,6 +175,7 @@ def life() -> Iterator[Life]:
         patch.setenv("COMPANY", "demo")
         patch.setenv("CUSTOMER360_DATA", folder)
         patch.setenv("CUSTOMER360_THREADS", "2")
+        patch.setenv("CUSTOMER360_TOKEN_KEY", TOKEN_KEY)
         layout = Layout(Path(folder) / "demo" / "systems")
         company.start(layout, size="tiny", seed=7, report=lambda _: None)
         settings = load_settings()
@@ -215,6 +219,63 @@ def test_the_warehouse_stands_on_them(life, known):
         ["test", "--select", "test_type:unit", "--exclude", "path:models/activation"],
     )  # fmt: skip
     assert tested.keys() == {"pass"}
+
+
+def test_no_value_of_a_person_stands_in_the_marts(life, known, tmp_path):
+    """Neither a name, number, address, birthday or text of any source; the vault has them."""
+    work = life.settings.work_dir / "first"
+    values = personal_values(life)
+    assert len(values) > 5_000
+    assert personal_cells(work / pipeline.MARTS_FILE, values) == {}
+    planted = tmp_path / "planted.duckdb"
+    with duckdb.connect(str(planted)) as connection:
+        connection.execute("create table marts as select '找 ' || ? || ' 吗' as note", [values[-1]])
+        connection.execute("create table names as select ? as name", [values[0]])
+    assert personal_cells(planted, values) == {"marts.note": 1, "names.name": 1}
+    with duckdb.connect(str(work / transform.VAULT_FILE), read_only=True) as vault:
+        kept = {value for (value,) in vault.execute("select value from personal_values").fetchall()}
+    assert "+86" + values[-1] in kept
+
+
+def personal_values(life: Life) -> list[str]:
+    """What the sources' contracts call a person's, the mobile numbers last."""
+    regions = ("province", "city", "district")
+    found: set[str] = set()
+    with duckdb.connect(str(life.settings.raw_path), read_only=True) as raw:
+        for source_name, source in life.config.sources.sources.items():
+            for table_name, table in source.tables.items():
+                for name, column in table.columns.items():
+                    classes = ("name", "contact", "address", "birthday", "free_text")
+                    if column.personal not in classes or name in (*regions, "traits"):
+                        continue
+                    rows = raw.execute(
+                        f'select distinct trim("{name}"::varchar) from {source_name}.{table_name} '
+                        f'where length("{name}"::varchar) > 1'
+                    ).fetchall()
+                    found |= {value for (value,) in rows}
+    return sorted(found, key=lambda value: (bool(re.fullmatch(r"1[3-9]\d{9}", value)), value))
+
+
+def personal_cells(path: Path, values: list[str]) -> dict[str, int]:
+    """column -> cells of a marts file that are such a value, or hold a mobile number of one."""
+    with duckdb.connect(str(path), read_only=True) as marts:
+        marts.register("told", pa.table({"value": values}))
+        marts.execute("create temp table personal as select value from told")
+        texts = marts.execute(
+            "select table_name, column_name from duckdb_columns() where not internal "
+            "and data_type like 'VARCHAR%' and database_name = current_database()"
+        ).fetchall()
+        found = {}
+        for table, column in texts:
+            cells = f'(select distinct "{column}"::varchar as cell from "{table}") as cells'
+            number = "regexp_extract(cell, '1[3-9][0-9]{9}')"
+            count = marts.execute(
+                f"select count(*) from {cells} where cell in (select value from personal) "
+                f"or ({number} <> '' and {number} in (select value from personal))"
+            ).fetchall()[0][0]
+            if count:
+                found[f"{table}.{column}"] = count
+        return found
 
 
 def test_who_is_who_agrees_with_the_truth(life, known, tmp_path):

@@ -1,4 +1,4 @@
-{{ config(materialized='view', schema='unify') }}
+{{ config(materialized='view', database='workspace', schema='unify') }}
 
 -- Which record is which customer, as identity resolution says. This is the one place where records
 -- become customers.

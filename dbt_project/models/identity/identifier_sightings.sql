@@ -1,4 +1,4 @@
-{{ config(materialized='table', schema='unify') }}
+{{ config(materialized='table', database='workspace', schema='unify') }}
 
 -- Every identifier that a source knows somebody by; the customer where a record says who it is.
 with sightings as (

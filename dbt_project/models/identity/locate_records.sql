@@ -1,4 +1,4 @@
-{{ config(materialized='table', schema='unify') }}
+{{ config(materialized='table', database='workspace', schema='unify') }}
 
 -- The region that the address of a record says, as codes of GB/T 2260. A name counts as a city only
 -- with its 市, or at the head of the address: most towns have a 中山路.

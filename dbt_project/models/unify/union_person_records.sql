@@ -1,3 +1,1 @@
-{{ config(materialized='table') }}
-
 {{ union_feeds('person_records') }}

@@ -24,6 +24,10 @@ have no order:
   their
   customers, ``probability``, ``together`` (now), ``why``.
 - ``identity_stop_list``: ``kind``, ``value``, ``persons``: what links nobody. Restricted.
+- ``record_memberships``: ``record_id``, ``customer_id``, ``learned_from``, ``learned_to``: who we
+  believed a record to be, from when and until before when (NULL: always; still).
+- ``record_persons``: ``record_id``, ``family`` (name), ``birthday`` (solar, also of lunar ones),
+  ``road_home``, ``estate_home`` (the flat, two ways): what was read in a record. Restricted.
 """
 
 import duckdb
@@ -51,6 +55,11 @@ def write(
     for name, query in (
         ("customer_records", _CUSTOMER_RECORDS),
         ("customer_identifiers", _CUSTOMER_IDENTIFIERS),
+        ("record_memberships", _RECORD_MEMBERSHIPS),
+        (
+            "record_persons",
+            "SELECT record_id, family, birthday, road_home, estate_home FROM person",
+        ),
         ("identity_links", links_query(config)),
         ("identity_changes", _CHANGES),
         ("customer_id_map", _ID_MAP),
@@ -109,8 +118,7 @@ _CUSTOMER_RECORDS = """
 SELECT record_id, customer_id, source, entity FROM seen JOIN record_customer USING (record_id)
 """
 
-_CUSTOMER_IDENTIFIERS = """
-WITH membership AS (
+_MEMBERSHIP = """
     SELECT member.record_id, customer_id,
         CASE WHEN opened.number > 1 THEN opened.as_of::TIMESTAMP END AS learned_from,
         closed.as_of::TIMESTAMP AS learned_to
@@ -120,7 +128,15 @@ WITH membership AS (
     UNION ALL
     SELECT record_id, customer_id, NULL, NULL FROM record_customer
     ANTI JOIN member USING (record_id)
-),
+"""
+
+_RECORD_MEMBERSHIPS = f"""
+SELECT record_id, customer_id, coalesce(learned_from, created_at) AS learned_from, learned_to
+FROM ({_MEMBERSHIP}) JOIN person USING (record_id)
+"""
+
+_CUSTOMER_IDENTIFIERS = f"""
+WITH membership AS ({_MEMBERSHIP}),
 known AS (
     SELECT customer_id, told_kind AS kind, value, held.record_id, is_verified, first_at, last_at,
         valid_to, link, created_at, learned_from, learned_to

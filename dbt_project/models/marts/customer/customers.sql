@@ -1,3 +1,4 @@
+-- Who a customer is: the golden record in one row. Values of a person are tokens; the vault has the rest.
 with seen as (
     select
         customer_id,
@@ -18,40 +19,33 @@ records as (
     group by records.customer_id
 ),
 
--- Where most of its records are.
-regions as (
+golden as (
     select
-        records.customer_id,
-        regions.province_code,
-        regions.city_code
-    from {{ ref('customer_records') }} as records
-    inner join {{ ref('locate_records') }} as regions on records.record_id = regions.record_id
-    group by records.customer_id, regions.province_code, regions.city_code
-    qualify
-        row_number() over (
-            partition by records.customer_id
-            order by
-                regions.city_code is null asc, count(*) desc, regions.city_code asc, regions.province_code asc
-        ) = 1
+        customer_id,
+        {%- for attribute in ['name', 'phone', 'email', 'address', 'birthday'] %}
+        max(case when attribute = '{{ attribute }}' then token end) as {{ attribute }}_token,
+        {%- endfor %}
+        max(case when attribute = 'birthday' then detail end) as birthday_calendar,
+        max(case when attribute = 'region' then left(value, 2) || '0000' end) as province_code,
+        max(case when attribute = 'region' and detail = 'city' then value end) as city_code,
+        max(case when attribute = 'sex' then value end) as sex,
+        {%- for attribute in profile_attributes() %}
+        max(case when attribute = '{{ attribute }}' then value end) as {{ attribute }},
+        {%- endfor %}
+        cast(count(*) as integer) as attributes_known,
+        cast(sum(case when rivals > 0 then 1 else 0 end) as integer) as attributes_in_conflict,
+        min(confidence) as least_confidence
+    from {{ ref('customer_attributes') }}
+    group by customer_id
 ),
 
-profiles as (
-    select
-        identified.customer_id,
-        max(profiles.age_band) as age_band,
-        max(profiles.income_band) as income_band,
-        max(profiles.home_ownership) as home_ownership,
-        max(profiles.marital_status) as marital_status,
-        max(profiles.household_size) as household_size,
-        max(profiles.household_composition) as household_composition,
-        max(profiles.kids_count) as kids_count,
-        max(profiles.loyalty_tier) as loyalty_tier
+told as (
+    select distinct identified.customer_id
     from {{ ref('union_customer_profiles') }} as profiles
     inner join {{ ref('identify_customers') }} as identified
         on
             profiles.identifier_type = identified.identifier_type
             and profiles.identifier_value = identified.identifier_value
-    group by identified.customer_id
 )
 
 select
@@ -61,18 +55,25 @@ select
     seen.source_systems,
     coalesce(records.records, 0) as records,
     coalesce(records.is_organisation, false) as is_organisation,
-    regions.province_code,
-    regions.city_code,
-    profiles.age_band,
-    profiles.income_band,
-    profiles.home_ownership,
-    profiles.marital_status,
-    profiles.household_size,
-    profiles.household_composition,
-    profiles.kids_count,
-    profiles.loyalty_tier,
-    profiles.customer_id is not null as has_profile
+    golden.name_token,
+    golden.phone_token,
+    golden.email_token,
+    golden.address_token,
+    golden.birthday_token,
+    golden.birthday_calendar,
+    golden.sex,
+    golden.province_code,
+    golden.city_code,
+    {%- for attribute in profile_attributes() %}
+    golden.{{ attribute }},
+    {%- endfor %}
+    told.customer_id is not null as has_profile,
+    households.household_id,
+    coalesce(golden.attributes_known, 0) as attributes_known,
+    coalesce(golden.attributes_in_conflict, 0) as attributes_in_conflict,
+    golden.least_confidence
 from seen
 left join records on seen.customer_id = records.customer_id
-left join regions on seen.customer_id = regions.customer_id
-left join profiles on seen.customer_id = profiles.customer_id
+left join golden on seen.customer_id = golden.customer_id
+left join told on seen.customer_id = told.customer_id
+left join {{ ref('group_households') }} as households on seen.customer_id = households.customer_id

@@ -1,4 +1,5 @@
 select
+    {{ piece('basket_id') }} as piece,
     'household_id' as identifier_type,
     cast(household_id as varchar) as identifier_value,
     cast(basket_id as varchar) as order_id,
@@ -11,4 +12,4 @@ select
     cast(round((retail_disc + coupon_disc + coupon_match_disc) * 100) as bigint) as discount_cents,
     cast(round(sales_value * 100) as bigint) as amount_cents,
     '{{ var("currency") }}' as currency
-from {{ source_rows('till', 'transactions') }} as transactions
+from {{ source_rows('till', 'transactions', piece='basket_id') }} as transactions

@@ -49,7 +49,7 @@ def make_account_recs(engine: Engine) -> None:
                case when day = first_day
                     then least(drawn, greatest(0, first_second - 90 - below(u(rec, 'opens'), 900)))
                     else drawn end as second,
-               120000 + row_number() over (order by day, u(rec, 'account_order')) * 3
+               120000 + row_number() over (order by day, u(rec, 'account_order')) * 4
                    + below(u(rec, 'account_gap'), 3) as account_id,
                -- only who has bought for the last time closes an account
                case when u(rec, 'closes') < .03
@@ -99,12 +99,17 @@ def make_accounts(engine: Engine) -> None:
             select * replace (null as full_name, null as email, null as birthday), null, end_day,
                    seen(end_day), null, false
             from latent.accounts where end_day is not null),
+        -- of each four numbers the accounts of persons leave one free
         tests as (
-            select 900000 + number * 11 as account_id,
-                   pick(['test', '测试', 'qatest', 'test_user', '压测'], u(number, 'test'))
-                   || digits(number, 2) as username,
-                   below(u(number, 'test_day'), 860) as day
-            from range({max(4, engine.persons // 400)}) as numbers(number))
+            select account_id // 4 * 4 + 3 as account_id,
+                   pick(['test', '测试', 'qatest', 'test_user', '压测'], u(account_id, 'test'))
+                   || place as username,
+                   day
+            from (
+                select account_id, day,
+                       row_number() over (order by u(account_id, 'tested')) as place
+                from latent.accounts where day < 860)
+            where place <= {max(4, engine.persons // 400)})
         select account_id,
                case when not is_open then 'closed_' || account_id
                     when u(rec, 'username') < .5 then split_part(own.email, '@', 1)

@@ -1,0 +1,192 @@
+{#-
+  Tables that change only where they differ, and tell what changed.
+
+  A model of the materialisation `increment` is cut into pieces by the SQL `piece`; the rows of a piece
+  depend only on the rows of that piece upstream. `fed_by` says, for each upstream that is read by
+  `rows_of`, which piece a row of it belongs to. A full build and an increment run the same SQL; an
+  increment runs it over the touched pieces. What differed stands in `changes.<model>`, the rows before
+  (is_now false) and after, and touches the pieces of the models that follow.
+
+  Without `fed_by` everything is computed and compared. Upstream 'raw' stands for the pieces that
+  source_rows(..., piece=...) shows; rows without a piece are compared wholly.
+
+  Whoever reads identify_customers is touched where an identifier's customer moved as well.
+-#}
+
+{#- Whether this run starts from the tables of an earlier one. -#}
+{% macro is_increment() -%}
+    {{ return(execute and var('increment', none) is not none) }}
+{%- endmacro %}
+
+{#- A relation of this run's bookkeeping, in the file of the relation that it is about. -#}
+{% macro changes_of(relation) -%}
+    {{ return(api.Relation.create(database=relation.database, schema='changes', identifier=relation.identifier)) }}
+{%- endmacro %}
+
+{% macro touched_pieces(relation) -%}
+    {{ return(api.Relation.create(database=relation.database, schema='changes', identifier='touched_' ~ relation.identifier)) }}
+{%- endmacro %}
+
+{#- The rows of an upstream of `fed_by`: all of them, on an increment those of touched pieces. -#}
+{% macro rows_of(name) -%}
+    {%- set upstream = ref(name) -%}
+    {%- set fed_by = config.get('fed_by') or {} -%}
+    {%- if not is_increment() or name not in fed_by -%}
+        {{ upstream }}
+    {%- else -%}
+        (
+            select *
+            from {{ upstream }}
+            where {{ fed_by[name] }} in (select piece from {{ touched_pieces(this) }})
+        )
+    {%- endif -%}
+{%- endmacro %}
+
+{#- A row's piece in staging, named by the column that source_rows(..., piece=...) was cut by. -#}
+{% macro piece(column) -%}
+    '{{ column.split(".")[-1] }}:' || coalesce(cast({{ column }} as varchar), '')
+{%- endmacro %}
+
+{#- SQL of the pieces that the changes of a model's upstreams touch. -#}
+{% macro touching_sql(model, fed_by) -%}
+    {%- set parts = [] -%}
+    {%- for name, piece in fed_by.items() -%}
+        {%- if name == 'raw' -%}
+            {%- do parts.append("select piece from workspace.increment.pieces") -%}
+        {%- else -%}
+            {%- set upstream = ref_by_name(model, name) -%}
+            {%- do parts.append("select " ~ piece ~ " as piece from " ~ changes_of(upstream)) -%}
+            {%- if name.startswith('union_') and 'model.customer360.identify_customers' in model.depends_on.nodes -%}
+                {%- set identified = changes_of(ref_by_name(model, 'identify_customers')) -%}
+                {%- do parts.append(
+                    "select " ~ piece ~ " as piece from " ~ upstream ~ " where (identifier_type, identifier_value)"
+                    ~ " in (select (identifier_type, identifier_value) from " ~ identified ~ ")"
+                ) -%}
+            {%- endif -%}
+        {%- endif -%}
+    {%- endfor -%}
+    select distinct piece from ({{ parts | join(' union all ') }}) as touching where piece is not null
+{%- endmacro %}
+
+{% macro ref_by_name(model, name) -%}
+    {%- for unique_id in model.depends_on.nodes if unique_id.endswith('.' ~ name) -%}
+        {%- set node = graph.nodes[unique_id] -%}
+        {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}
+    {%- endfor -%}
+    {{ exceptions.raise_compiler_error("fed_by of " ~ model.name ~ " names '" ~ name ~ "', which it does not read") }}
+{%- endmacro %}
+
+{% materialization increment, adapter='duckdb' %}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- set changes = changes_of(target) -%}
+    {%- if not is_increment() -%}
+        {%- do fill_anew(target, sql) -%}
+    {%- elif load_relation_of_changes(changes) -%}
+        {#- An earlier attempt of this run has brought it up to date. -#}
+        {%- call statement('main') -%} select 1 {%- endcall -%}
+    {%- else -%}
+        {%- do fill_differences(target, changes, sql) -%}
+    {%- endif -%}
+    {%- do adapter.commit() -%}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{% macro load_relation_of_changes(changes) -%}
+    {%- set found = run_query(
+        "select 1 from duckdb_tables() where database_name = '" ~ changes.database ~ "' and schema_name = 'changes'"
+        ~ " and table_name = '" ~ changes.identifier ~ "'"
+    ) -%}
+    {{ return(found | length > 0) }}
+{%- endmacro %}
+
+{#- The table as `sql` says it, made anew under its contract, with its comments. -#}
+{% macro fill_anew(target, sql) -%}
+    {%- set order_by = config.get('order_by') -%}
+    {%- set ordered = 'select * from (' ~ sql ~ '\n) as unordered order by ' ~ order_by if order_by else sql -%}
+    {%- call statement('drop') -%} drop table if exists {{ target }} {%- endcall -%}
+    {%- call statement('main') -%} {{ create_table_as(false, target, ordered) }} {%- endcall -%}
+    {%- do persist_docs(target, model) -%}
+{%- endmacro %}
+
+{#- Delete and insert the rows by which `sql` and the table differ. -#}
+{% macro fill_differences(target, changes, sql) -%}
+    {%- set fed_by = config.get('fed_by') -%}
+    {%- set piece = config.get('piece') -%}
+    {%- set order_by = config.get('order_by') -%}
+    {%- set fresh = api.Relation.create(database=changes.database, schema='changes', identifier='new_' ~ target.identifier) -%}
+    {%- set touched = touched_pieces(target) -%}
+    {%- set names = [] -%}
+    {%- for column in adapter.get_columns_in_relation(target) -%}
+        {%- do names.append(adapter.quote(column.name)) -%}
+    {%- endfor -%}
+    {%- set columns = names | join(', ') -%}
+    {%- set content = 'hash(' ~ columns ~ ')' -%}
+    {%- set domain = 'true' -%}
+    {%- if fed_by -%}
+        {%- set domain = '(' ~ piece ~ ' is null or ' ~ piece ~ ' in (select piece from ' ~ touched ~ '))' -%}
+        {%- call statement('touched') -%}
+            create or replace table {{ touched }} as {{ touching_sql(model, fed_by) }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- call statement('fresh') -%}
+        create or replace table {{ fresh }} as select {{ columns }} from ({{ sql }}
+        ) as computed
+    {%- endcall -%}
+    {%- call statement('changes') -%}
+        create or replace table {{ changes }} as
+        with before as (
+            select {{ content }} as content, count(*) as copies from {{ target }} where {{ domain }} group by all
+        ),
+        after as (
+            select {{ content }} as content, count(*) as copies from {{ fresh }} group by all
+        ),
+        differing as (
+            select content from before full join after using (content)
+            where before.copies is distinct from after.copies
+        )
+        select false as is_now, {{ columns }} from {{ target }}
+        where {{ domain }} and {{ content }} in (select content from differing)
+        union all
+        select true as is_now, {{ columns }} from {{ fresh }}
+        where {{ content }} in (select content from differing)
+    {%- endcall -%}
+    {%- call statement('delete') -%}
+        delete from {{ target }}
+        where {{ domain }} and {{ content }} in (select {{ content }} from {{ changes }} where not is_now)
+    {%- endcall -%}
+    {%- call statement('main') -%}
+        insert into {{ target }} ({{ columns }})
+        select {{ columns }} from {{ changes }} where is_now {{ 'order by ' ~ order_by if order_by }}
+    {%- endcall -%}
+    {%- call statement('drop') -%} drop table {{ fresh }} {%- endcall -%}
+{%- endmacro %}
+
+{#-
+  A table that is computed wholly: made once with its contract and comments, then filled again. (dbt-duckdb's
+  own makes a second table and renames three times, which costs more than the rows of most.)
+-#}
+{% materialization table, adapter='duckdb' %}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- if is_increment() and load_cached_relation(this) -%}
+        {%- set names = [] -%}
+        {%- for column in adapter.get_columns_in_relation(target) -%}
+            {%- do names.append(adapter.quote(column.name)) -%}
+        {%- endfor -%}
+        {%- call statement('empty') -%} delete from {{ target }} {%- endcall -%}
+        {%- call statement('main') -%}
+            insert into {{ target }} by name {{ sql }}
+        {%- endcall -%}
+    {%- else -%}
+        {%- do fill_anew(target, sql) -%}
+    {%- endif -%}
+    {%- do adapter.commit() -%}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{% materialization view, adapter='duckdb' %}
+    {%- set target = this.incorporate(type='view') -%}
+    {%- call statement('main') -%} create or replace view {{ target }} as ({{ sql }}
+    ) {%- endcall -%}
+    {%- do adapter.commit() -%}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
