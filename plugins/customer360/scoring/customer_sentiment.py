@@ -31,7 +31,6 @@ from models.sentiment.lexicon import ASPECTS
 from models.sentiment.predict import Scorer, aspect_sentiment, predict
 from models.sentiment.train import SentimentModel, check_labels, train
 
-TEXTS = "unify.union_texts"
 KNOWN_DAYS = 728
 """Older words weigh less than a thousandth of new ones."""
 ENOUGH_RATED = 300
@@ -78,8 +77,8 @@ class Sentiment(NightlyScore):
     def is_wanted(self, given: Given) -> bool:
         """Where nobody writes there is nothing to learn."""
         return bool(
-            given.has(TEXTS)
-            and given.connection.execute(f"select 1 from {TEXTS} limit 1").fetchall()
+            given.has(_texts(given))
+            and given.connection.execute(f"select 1 from {_texts(given)} limit 1").fetchall()
         )
 
     def fit(self, given: Given) -> Challenger:
@@ -110,7 +109,7 @@ class Sentiment(NightlyScore):
                 "reference": {"sentiment": distribution(predict(model, _recent(given)))},
             },
             data_hash=relation_hash(
-                given.connection, f"select text_id, rating, body from {TEXTS}", given.as_of
+                given.connection, f"select text_id, rating, body from {_texts(given)}", given.as_of
             ),
             metrics=metrics,
             thresholds={},
@@ -193,11 +192,16 @@ def _rated(given: Given) -> pd.DataFrame:
     """Rated texts that are not lukewarm, oldest first; the middle of a scale of five is three."""
     return given.connection.execute(
         f"""
-        select text_id, said_at, rating, 3.0 as middle, body from {TEXTS}
+        select text_id, said_at, rating, 3.0 as middle, body from {_texts(given)}
         where rating is not null and rating <> 3 and trim(body) <> ''
         order by said_at, source, text_id
         """
     ).df()
+
+
+def _texts(given: Given) -> str:
+    """The view of what people wrote."""
+    return f"{given.unify}.union_texts"
 
 
 def _labels(rated: pd.DataFrame) -> NDArray[np.float64]:
@@ -206,7 +210,8 @@ def _labels(rated: pd.DataFrame) -> NDArray[np.float64]:
 
 def _recent(given: Given) -> list[str]:
     rows = given.connection.execute(
-        f"select body from {TEXTS} where said_at > ?::date - 91 order by text_id", [given.as_of]
+        f"select body from {_texts(given)} where said_at > ?::date - 91 order by text_id",
+        [given.as_of],
     ).fetchall()
     return [body or "" for (body,) in rows]
 
@@ -221,8 +226,8 @@ def _said(given: Given) -> pd.DataFrame:
             texts.kind,
             texts.said_at::timestamp as said_at,
             coalesce(texts.body, '') as body
-        from {TEXTS} as texts
-        left join unify.identify_customers as customers
+        from {_texts(given)} as texts
+        left join {given.unify}.identify_customers as customers
             on texts.identifier_type = customers.identifier_type
             and texts.identifier_value = customers.identifier_value
         where texts.said_at > ?::date - {KNOWN_DAYS}

@@ -37,6 +37,7 @@ from customer360.registry import (
 from customer360.scoring.features import MACROS
 from customer360.scoring.output import CARD_FILE, models_may_refuse, write_card_into
 from customer360.settings import PROJECT, Settings
+from customer360.transform import WORKSPACE_FILE
 from customer360.warehouse import connect, literal, quote, transaction
 from models.common.card import CardTable, ModelCard, bars_picture
 from models.common.errors import ModelDataError
@@ -58,6 +59,7 @@ class Given:
         zone: the company's time zone.
         features: a relation that holds the features as of the day already; computed without it.
         champion: what the model that scores now holds, for models that build on it.
+        unify: the schema that holds ``union_texts`` and ``identify_customers``.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -69,16 +71,15 @@ class Given:
     threads: int = 1
     features: str | None = None
     champion: dict[str, Any] | None = None
+    unify: str = "unify"
 
     def has(self, relation: str) -> bool:
-        """Whether there is a relation of this name (``schema.name``)."""
-        schema, _, name = relation.rpartition(".")
-        found = self.connection.execute(
-            "select 1 from duckdb_tables() where schema_name = $1 and table_name = $2 union all "
-            "select 1 from duckdb_views() where schema_name = $1 and view_name = $2",
-            [schema or "main", name],
-        ).fetchall()
-        return bool(found)
+        """Whether there is a relation of this name, and it can be read."""
+        try:
+            self.connection.execute(f"describe {relation}")
+        except (duckdb.CatalogException, duckdb.BinderException):
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -510,10 +511,17 @@ def findings(told: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 def opened(
     settings: Settings, path: Path, *, read_only: bool = False
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A file of marts with raw beside it: views of people's texts read raw and keep nothing."""
+    """A file of marts, with the workspace of its run and raw attached where they are there.
+
+    The view of people's texts lies in the workspace and reads raw; it keeps nothing.
+    """
     with connect(settings, path, read_only=read_only) as connection:
-        if settings.raw_path.exists():
-            connection.execute(f"attach {literal(settings.raw_path)} as raw (read_only)")
+        for name, file in (
+            ("raw", settings.raw_path),
+            ("workspace", path.with_name(WORKSPACE_FILE)),
+        ):
+            if file.exists():
+                connection.execute(f"attach {literal(file)} as {name} (read_only)")
         yield connection
 
 
