@@ -21,8 +21,6 @@ HOUR_FORMAT = "%Y-%m-%dT%H"
 
 EVERY_HOUR = "5 * * * *"
 
-MONDAY_MORNING = "0 6 * * 1"
-
 
 def nightly(source: "SourceDeclaration") -> CronPartitionTimetable:
     """A run a night; its key is the day that has just ended, the tick before its own."""
@@ -36,12 +34,6 @@ def hourly(source: "SourceDeclaration") -> CronPartitionTimetable:
     return CronPartitionTimetable(
         EVERY_HOUR, timezone=source.timezone, run_offset=0, key_format=HOUR_FORMAT
     )
-
-
-def weekly(sources: Iterable["SourceDeclaration"]) -> CronPartitionTimetable:
-    """A run on Monday morning; its key is that Monday."""
-    zone = next(source.timezone for source in sources)
-    return CronPartitionTimetable(MONDAY_MORNING, timezone=zone, key_format=KEY_FORMAT)
 
 
 def last_start(sources: Iterable["SourceDeclaration"]) -> dt.datetime | None:
