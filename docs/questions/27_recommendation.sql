@@ -4,7 +4,7 @@ select
     count(nps) as answers,
     count(*) filter (where nps >= 9) as promoters,
     count(*) filter (where nps <= 6) as detractors
-from feedback
+from survey_responses
 where nps is not null
 group by month
 order by month;

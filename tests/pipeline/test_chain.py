@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import random
+import re
 import shutil
 
 import duckdb
@@ -196,7 +197,7 @@ def test_a_failing_expectation_of_the_marts_publishes_nothing(company, chain, mo
         chain()
     text = str(error.value)
     assert "No order of store 301" in text
-    assert "keys till-90" in text
+    assert re.search(r"keys till-\d+, till-\d+", text)
     assert "Report: " in text
     assert not (company.settings.snapshots_dir / "current.duckdb").exists()
 

@@ -256,7 +256,7 @@ def _serve_first(
     rows = np.flatnonzero((reason == NONE) & ~asked["is_marketing"])
     spent = 0.0
     costs = np.array([each.cost for each in rules.channels.values()])
-    response = np.stack([people[f"response_{k}"] for k in range(len(costs))], axis=1)
+    response = _by_channel(people, "response", len(costs))
     for row in rows:  # few: those whose points expire or whose warranty ends
         who = asked["person"][row]
         ways = np.flatnonzero(gain[row] > NEVER)
@@ -272,6 +272,12 @@ def _serve_first(
         for number, group in enumerate(_groups(rules)):
             free[who, number] &= way not in group
     return spent
+
+
+def _by_channel(people: dict[str, Array], name: str, channels: int) -> Array:
+    """``name`` of each person (rows) in each channel (columns); a company may have no channel."""
+    columns = [people[f"{name}_{number}"] for number in range(channels)]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(people["number"]), 0))
 
 
 def _groups(rules: Engagement) -> tuple[tuple[int, ...], ...]:
@@ -304,12 +310,11 @@ def _problem(
             is_of = asked["name_number"][rows] == number
             value = (is_of * touching.coupon.value).astype(np.float32)
             resources.append(Resource("coupon_budget", touching.coupon.budget, of_candidate=value))
-    rooms = [people[f"room_{number}"] for number, _, _ in channels]
     return Problem(
         asked["person"][rows].astype(np.int32),
         gain[rows],
         people["room"].astype(np.int32),
-        np.stack(rooms, axis=1).astype(np.int32),
+        _by_channel(people, "room", len(channels)).astype(np.int32),
         _groups(rules),
         free,
         tuple(resources),
@@ -355,8 +360,8 @@ def _write(
     person = asked["person"]
     planned = channel >= 0
     way = np.maximum(channel, 0)
-    hours = np.stack([people[f"hour_{k}"] for k in range(count)], axis=1)[person, way]
-    response = np.stack([people[f"response_{k}"] for k in range(count)], axis=1)[person, way]
+    hours = _by_channel(people, "hour", count)[person, way]
+    response = _by_channel(people, "response", count)[person, way]
     connection.register(
         "touch_answers",
         pa.table(
@@ -389,7 +394,7 @@ def _write(
     connection.execute(
         f"""
         create or replace table engagement.touch_plan as
-        with channels (way, channel, cost_cents) as (values {channels}),
+        with channels (way, channel, cost_cents) as (values {channels or "(-1, '', 0)"}),
         reasons (reason, held_because) as (values {reasons}),
         moments (time_zone, local_hour, planned_at) as (values {moments})
 
