@@ -12,6 +12,18 @@ from customer360.exceptions import Customer360Error
 # so that `customer360 --help` stays fast.
 COMMANDS: dict[str, tuple[str, str]] = {
     "alert": ("customer360.engagement.commands:alert", "Open alerts, and answering one."),
+    "activate": (
+        "customer360.activation.delivery_commands:activate",
+        "Send what destinations do not hold yet; --dry-run.",
+    ),
+    "delivery": (
+        "customer360.activation.delivery_commands:delivery",
+        "What went to whom; what waits for a person.",
+    ),
+    "sending": (
+        "customer360.activation.delivery_commands:sending",
+        "The switch that stops all sending at once.",
+    ),
     "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
     "docs": (
         "customer360.docs.commands:docs",

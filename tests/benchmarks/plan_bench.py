@@ -43,15 +43,18 @@ select customer_id, kind as identifier_type, null::timestamp as held_to,
 from main.customers, (values ('phone', .8), ('email', .5), ('openid', .6)) as kinds (kind, share)
 where u(customer_id, kind) < share;
 create table main.consents as
-select customer_id, 'marketing' as purpose, kind as channel, u(customer_id, 'yes' || kind) < .9 as is_granted,
+select customer_id, 'marketing' as purpose, kind as channel,
+    u(customer_id, 'yes' || kind) < .9 as is_granted,
     timestamp '2025-01-01' as captured_at,
     if(u(customer_id, 'yes' || kind) < .9, null, timestamp '2026-01-01') as withdrawn_at
 from main.customers, (values ('sms', .6), ('email', .5), ('call', .3)) as kinds (kind, share)
 where u(customer_id, 'has' || kind) < share;
 create table main.service_cases as
-select customer_id, 'quality' as topic, 'open' as status from main.customers where u(customer_id, 'case') < .01;
+select customer_id, 'quality' as topic, 'open' as status
+from main.customers where u(customer_id, 'case') < .01;
 create table main.campaign_touches as
-select customer_id, ['sms', 'email', 'wechat'][1 + (u(customer_id, 'way') * 3)::integer % 3] as channel,
+select customer_id,
+    ['sms', 'email', 'wechat'][1 + (u(customer_id, 'way') * 3)::integer % 3] as channel,
     date '2026-06-30' - (u(customer_id, 'when' || turn) * 40)::integer as sent_on
 from main.customers, range(2) as turns (turn) where u(customer_id, 'sent' || turn) < .5;
 create table main.channel_preference as
@@ -124,6 +127,7 @@ def bench_plan(folder: Path, customers: int, *, bound: bool) -> dict[str, object
     """Figures of one plan."""
     connection, rules, memory = make_company(folder, customers)
     plan_on = DAY + dt.timedelta(days=1)
+    processor = time.process_time()
     started = time.monotonic()
     candidates.begin(connection)
     candidates.add_campaigns(connection, rules, plan_on)
@@ -132,11 +136,13 @@ def bench_plan(folder: Path, customers: int, *, bound: bool) -> dict[str, object
     audience = f"(select name as campaign, customer_id from {candidates.TABLE})"
     holdouts.assign(connection, rules, memory, audience)
     assigned = time.monotonic() - started
+    recording = time.process_time() - processor
     started = time.monotonic()
     people.remember_touches(connection, memory, plan_on, rules.longest_window)
     people.gather(connection, rules, plan_on)
     done = plan.plan_touches(connection, rules, DAY, plan_on, "Asia/Shanghai")
     planned = time.monotonic() - started
+    processor = time.process_time() - processor - recording
     rows = connection.execute(
         "select coalesce(held_because, 'planned'), count(*) from engagement.touch_plan "
         "group by all order by 2 desc"
@@ -145,7 +151,9 @@ def bench_plan(folder: Path, customers: int, *, bound: bool) -> dict[str, object
         "customers": customers,
         "candidates": sum(count for _, count in rows),
         "plan_seconds": round(asked + planned, 1),
+        "plan_processor_seconds": round(processor, 1),
         "holdout_seconds": round(assigned, 1),
+        "holdout_processor_seconds": round(recording, 1),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "value": round(done.value / 100, 2),
         "prices": {name: round(price, 3) for name, price in done.prices.items()},
