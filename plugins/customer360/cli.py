@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identity": ("customer360.identity.commands:identity", "Who is who, and why; reviews."),
     "vault": ("customer360.vault_commands:vault_group", "Personal values, for those who may."),
     "metric": ("customer360.metric_commands:metric", "A measure of the company, and its meaning."),
+    "segment": ("customer360.segment_commands:segment", "Segments before they are taken."),
     "snapshot": ("customer360.snapshot_commands:snapshot", "What is published; taking it back."),
     "source": ("customer360.source_commands:source", "Source systems: fresh? readable? a new one."),
     "score": ("customer360.scoring.commands:score", "Score any table of customers."),
