@@ -77,6 +77,7 @@ paid as (
 ) }}
 union all
 select
+    cast(null as varchar) as piece,
     {{ record_id('wechat.followers', 'openid') }} as record_id,
     'nickname:' || app_id as kind,
     unnest([nickname, {{ placed_nickname('nickname', 'city') }}]) as value_normalised,
