@@ -11,13 +11,20 @@ from customer360.exceptions import Customer360Error
 # name -> (module:attribute, one line of help); modules load only when their command is called,
 # so that `customer360 --help` stays fast.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "alert": ("customer360.engagement.commands:alert", "Open alerts, and answering one."),
     "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
+    "docs": (
+        "customer360.docs.commands:docs",
+        "The warehouse explained, as pages without network.",
+    ),
     "export": ("customer360.activation.commands:export", "What was exported, and who holds it."),
     "status": ("customer360.status_commands:status", "What came of the last run."),
     "quarantine": ("customer360.quarantine_commands:quarantine", "Rows that broke their contract."),
     "dbt": ("customer360.status_commands:dbt", "Run dbt by hand with this company's settings."),
     "identity": ("customer360.identity.commands:identity", "Who is who, and why; reviews."),
     "segment": ("customer360.segment_commands:segment", "Segments before they are taken."),
+    "vault": ("customer360.vault_commands:vault_group", "Personal values, for those who may."),
+    "metric": ("customer360.metric_commands:metric", "A measure of the company, and its meaning."),
     "snapshot": ("customer360.snapshot_commands:snapshot", "What is published; taking it back."),
     "source": ("customer360.source_commands:source", "Source systems: fresh? readable? a new one."),
     "score": ("customer360.scoring.commands:score", "Score any table of customers."),

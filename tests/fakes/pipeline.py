@@ -91,7 +91,7 @@ def train(settings: Settings, as_of: dt.date, run_id: str, model: str) -> dict[s
 
 def __getattr__(name: str) -> Any:
     steps = ("begin", "load_raw", "resolve_identities", "build_marts", "train_if_needed", "score",
-             "build_scored_marts", "activate")  # fmt: skip
+             "build_scored_marts", "engage", "activate")  # fmt: skip
     if name not in steps:
         raise AttributeError(name)
 

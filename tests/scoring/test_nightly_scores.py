@@ -61,7 +61,9 @@ def whole(shop):
         }
     )
     answered = touches["sent_on"] + pd.to_timedelta(random.integers(0, 24, rows), unit="h")
-    touches["first_answered_at"] = answered.where(responded)
+    touches["opened_at"] = answered.where(responded)
+    touches["clicked_at"] = pd.NaT
+    touches["is_delivered"] = True
     good = random.random(600) < 0.7
     texts = pd.DataFrame(
         {
