@@ -12,7 +12,7 @@ export UV_NO_CACHE := 1
 export MPLCONFIGDIR := $(CURDIR)/data/.matplotlib
 export PRE_COMMIT_HOME := $(CURDIR)/data/.pre-commit
 
-.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-identity bench-extract bench-activation check lock clean
+.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-plan bench-identity bench-extract bench-activation check lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360
 	@$(BIN)/python tests/benchmarks/models_bench.py
 	@$(BIN)/python tests/benchmarks/models_labelled_bench.py
 
+bench-plan: env  ## The touch plan: a million customers, and 20,000 beside the bound by HiGHS
+	@$(BIN)/python -m tests.benchmarks.plan_bench
+
 bench-identity: env .venv-bench/ready  ## Identity beside its Splink reference and peers
 	@$(BIN)/python tests/benchmarks/identity_bench.py --peers .venv-bench/bin/python
 
@@ -69,12 +72,13 @@ bench-activation: env .venv-bench/ready  ## Deliveries beside ADBC + MERGE and d
 	@$(BIN)/uv pip install --quiet --python .venv-bench/bin/python -r requirements-bench.txt
 	@touch $@
 
-check: env  ## Static checks: ruff, mypy, sqlfluff, the hooks' configuration
+check: env  ## Static checks: ruff, mypy, sqlfluff, what Spark would not run, the hooks' configuration
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/customer360 dbt
 	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+	@$(BIN)/python -m customer360.portability
 	@$(BIN)/pre-commit validate-config
 
 lock:  ## Renew requirements.lock from requirements.in

@@ -34,6 +34,7 @@ with customer360_dag(
         Step(step="train_if_needed", pool=WRITER_POOL),
         Step(step="score", pool=WRITER_POOL),
         Step(step="build_scored_marts", pool=WRITER_POOL),
+        Step(step="engage", pool=WRITER_POOL),
         Step(step="audit", layer="scores", pool=WRITER_POOL),
         PublishStep(step="publish", pool=WRITER_POOL, outlets=[assets.SNAPSHOT]),
     )

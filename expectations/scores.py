@@ -41,6 +41,14 @@ def suites(segments: list[str]) -> list[Suite]:
                     "select customer_id from main.customers "
                     "where customer_id not in (select customer_id from {batch})",
                 ),
+                no_result(
+                    "Spend since the first order is the orders' sum, to the cent",
+                    "select 'total' as what from "
+                    "(select coalesce(sum(spend_total_cents), 0) as cents from {batch}) as wide, "
+                    "(select coalesce(sum(amount_cents), 0) as cents "
+                    "from main.orders where customer_id in (select customer_id "
+                    "from main.customer_features)) as orders where wide.cents <> orders.cents",
+                ),
             ],
         ),
         Suite(

@@ -254,6 +254,7 @@ def chain(company: Company) -> Chain:
         pipeline.train_if_needed(settings, as_of, run_id)
         pipeline.score(settings, as_of, run_id)
         pipeline.build_scored_marts(settings, as_of, run_id)
+        pipeline.engage(settings, as_of, run_id)
         pipeline.audit(settings, as_of, run_id, "scores")
         pipeline.publish(settings, as_of, run_id)
         pipeline.activate(settings, as_of, run_id)

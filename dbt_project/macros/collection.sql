@@ -11,9 +11,14 @@
 
 {#- Whether any of a customer's sources is of ``stage``. -#}
 {% macro is_known_by_stage(stage) -%}
+    bool_or({{ is_source_of_stage('source', stage) }})
+{%- endmacro %}
+
+{#- Whether the source that ``column`` names is of ``stage``. -#}
+{% macro is_source_of_stage(column, stage) -%}
     {%- set names = [] -%}
     {%- for name, of_stage in var('source_stages').items() if of_stage == stage -%}
         {%- do names.append("'" ~ name ~ "'") -%}
     {%- endfor -%}
-    bool_or(source in ({{ names | join(', ') or "''" }}))
+    {{ column }} in ({{ names | join(', ') or "''" }})
 {%- endmacro %}

@@ -245,6 +245,101 @@ group by origins.as_of, later.customer_id
 {% endmacro %}
 
 
+{#-
+  The orders under the customers that we believed in at each origin, as `orders` of the macro above.
+
+  A customer whose records merged or were split after an origin was another one then; and a purchase
+  whose buyer was found out later was nobody's, or somebody else's. Those who return are the ones that
+  merge, so that today's ids would tell the past who will come back. An id that is not the same at all
+  origins is told apart by the origin (`id@day`); `at_their_origin` takes that off again.
+
+  orders   one row an order: order_id and what customer_features reads, under the customers of today
+  beliefs  order_id, customer_id, known_from, known_to DATE: see the mart order_beliefs
+-#}
+{% macro known_orders(orders, beliefs, origins) %}
+select
+    orders.customer_id,
+    orders.ordered_on,
+    orders.amount_cents,
+    orders.quantity
+from {{ orders }} as orders
+where orders.customer_id not in (select customer_id from {{ beliefs }} where customer_id is not null)
+union all
+select
+    orders.customer_id || '@' || cast(origins.as_of as varchar(10)) as customer_id,
+    orders.ordered_on,
+    orders.amount_cents,
+    orders.quantity
+from {{ orders }} as orders
+cross join {{ origins }} as origins
+where
+    orders.customer_id in (select customer_id from {{ beliefs }} where customer_id is not null)
+    and orders.order_id not in (select order_id from {{ beliefs }})
+    and orders.ordered_on <= origins.as_of
+union all
+select
+    beliefs.customer_id || '@' || cast(origins.as_of as varchar(10)) as customer_id,
+    orders.ordered_on,
+    orders.amount_cents,
+    orders.quantity
+from {{ orders }} as orders
+inner join {{ beliefs }} as beliefs on orders.order_id = beliefs.order_id
+inner join {{ origins }} as origins
+    on
+        beliefs.known_from <= origins.as_of
+        and (beliefs.known_to is null or beliefs.known_to > origins.as_of)
+        and orders.ordered_on <= origins.as_of
+{% endmacro %}
+
+
+{#- Rows (as_of, customer_id, ...) whose id belongs to their own origin, under the id itself. -#}
+{% macro at_their_origin(rows) %}
+select
+    split_part(told.customer_id, '@', 1) as known_customer_id,
+    told.*
+from ({{ rows }}) as told
+where
+    split_part(told.customer_id, '@', 2) = ''
+    or split_part(told.customer_id, '@', 2) = cast(told.as_of as varchar(10))
+{% endmacro %}
+
+
+{#-
+  The orders of today under every id that leads to their customer, as `orders` of future_orders: what
+  came after an origin is the successor's where an id merged into another one or was split.
+
+  id_map  old_id, new_id: see the mart customer_id_map
+-#}
+{% macro followed_orders(orders, beliefs, id_map) %}
+select
+    customer_id,
+    ordered_on,
+    amount_cents
+from {{ orders }}
+where customer_id is not null
+union all
+select
+    led.old_id as customer_id,
+    later.ordered_on,
+    later.amount_cents
+from {{ orders }} as later
+inner join (
+    select
+        old_id,
+        new_id
+    from {{ id_map }}
+    union
+    select
+        beliefs.customer_id as old_id,
+        present.customer_id as new_id
+    from {{ beliefs }} as beliefs
+    inner join {{ orders }} as present on beliefs.order_id = present.order_id
+) as led
+    on later.customer_id = led.new_id
+where led.old_id <> led.new_id
+{% endmacro %}
+
+
 {#- What engines say differently. -#}
 {% macro days_between(earlier, later) %}{{ adapter.dispatch('days_between')(earlier, later) }}{% endmacro %}
 {% macro default__days_between(earlier, later) %}({{ later }} - {{ earlier }}){% endmacro %}

@@ -4,6 +4,51 @@
   `customer360.identity.normalise`; a test holds the two together.
 -#}
 
+{#- A pattern as a literal of the engine: Spark would take its backslashes away. -#}
+{% macro pattern(regex) -%}
+    {{ return(adapter.dispatch('pattern')(regex)) }}
+{%- endmacro %}
+
+{% macro default__pattern(regex) -%} '{{ regex }}' {%- endmacro %}
+
+{% macro spark__pattern(regex) -%} r'{{ regex }}' {%- endmacro %}
+
+{#- Whether a pattern is found in the value. -#}
+{% macro matches(value, regex) -%}
+    {{ return(adapter.dispatch('matches')(value, regex)) }}
+{%- endmacro %}
+
+{% macro default__matches(value, regex) -%} regexp_matches({{ value }}, '{{ regex }}') {%- endmacro %}
+
+{% macro spark__matches(value, regex) -%} regexp_like({{ value }}, r'{{ regex }}') {%- endmacro %}
+
+{#- Whether the whole value is of a pattern. -#}
+{% macro is_wholly(value, regex) -%}
+    {{ return(adapter.dispatch('is_wholly')(value, regex)) }}
+{%- endmacro %}
+
+{% macro default__is_wholly(value, regex) -%} regexp_full_match({{ value }}, '{{ regex }}') {%- endmacro %}
+
+{% macro spark__is_wholly(value, regex) -%} regexp_like({{ value }}, r'^({{ regex }})$') {%- endmacro %}
+
+{#- The value without a pattern, wherever it stands. -#}
+{% macro without(value, regex) -%}
+    {{ return(adapter.dispatch('without')(value, regex)) }}
+{%- endmacro %}
+
+{% macro default__without(value, regex) -%} regexp_replace({{ value }}, '{{ regex }}', '', 'g') {%- endmacro %}
+
+{% macro spark__without(value, regex) -%} regexp_replace({{ value }}, r'{{ regex }}', '') {%- endmacro %}
+
+{#- Whether the value begins so. -#}
+{% macro begins(value, start) -%}
+    {{ return(adapter.dispatch('begins')(value, start)) }}
+{%- endmacro %}
+
+{% macro default__begins(value, start) -%} starts_with({{ value }}, {{ start }}) {%- endmacro %}
+
+{% macro spark__begins(value, start) -%} startswith({{ value }}, {{ start }}) {%- endmacro %}
+
 {#- Full-width letters, digits, signs and the ideographic space in their plain forms. -#}
 {% macro half_width(value) -%}
     {{ return(adapter.dispatch('half_width')(value)) }}
@@ -17,6 +62,14 @@
     )
 {%- endmacro %}
 
+{% macro spark__half_width(value) -%}
+    translate(
+        {{ value }},
+        '！＂＃＄％＆＇（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［＼］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　',
+        {% raw %}'!"#$%&\'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~ '{% endraw %}
+    )
+{%- endmacro %}
+
 {#- Trimmed and in plain forms; nothing left is null. -#}
 {% macro plain_text(value) -%}
     nullif(trim({{ half_width(value) }}), '')
@@ -27,23 +80,23 @@
   landlines with their area code, 400 and 800 numbers, and foreign ones that say their country.
 -#}
 {% macro phone_e164(value) -%}
-    {{ e164_of_digits("regexp_replace(regexp_replace(" ~ half_width(value) ~ ", '(转|ext|x).*$', ''), '[^0-9+]', '', 'g')") }}
+    {{ e164_of_digits(without("regexp_replace(" ~ half_width(value) ~ ", '(转|ext|x).*$', '')", '[^0-9+]')) }}
 {%- endmacro %}
 
 {% macro e164_of_digits(digits) -%}
     case
-        when regexp_full_match({{ digits }}, '(\+?86|0086)?1[3-9][0-9]{9}')
+        when {{ is_wholly(digits, '(\\+?86|0086)?1[3-9][0-9]{9}') }}
             then '+86' || right({{ digits }}, 11)
         when
-            regexp_full_match(
-                {{ digits }}, '((\+?86|0086)0?|0)((10|2[0-9])[0-9]{8}|[3-9][0-9]{2}[0-9]{7,8})'
-            )
+            {{ is_wholly(digits, '((\\+?86|0086)0?|0)((10|2[0-9])[0-9]{8}|[3-9][0-9]{2}[0-9]{7,8})') }}
             then '+86' || regexp_extract(
-                {{ digits }}, '^(\+?86|0086)?0?((10|2[0-9])[0-9]{8}|[3-9][0-9]{2}[0-9]{7,8})$', 2
+                {{ digits }},
+                {{ pattern('^(\\+?86|0086)?0?((10|2[0-9])[0-9]{8}|[3-9][0-9]{2}[0-9]{7,8})$') }},
+                2
             )
-        when regexp_full_match({{ digits }}, '(\+?86|0086)?[48]00[0-9]{7}')
+        when {{ is_wholly(digits, '(\\+?86|0086)?[48]00[0-9]{7}') }}
             then '+86' || right({{ digits }}, 10)
-        when regexp_full_match({{ digits }}, '\+([1-79][0-9]|8[0-57-9])[0-9]{6,12}') then {{ digits }}
+        when {{ is_wholly(digits, '\\+([1-79][0-9]|8[0-57-9])[0-9]{6,12}') }} then {{ digits }}
     end
 {%- endmacro %}
 
@@ -51,9 +104,9 @@
 {% macro phone_kind(e164) -%}
     case
         when {{ e164 }} is null then null
-        when not starts_with({{ e164 }}, '+86') then 'foreign'
-        when regexp_full_match({{ e164 }}, '\+861[3-9][0-9]{9}') then 'mobile'
-        when regexp_full_match({{ e164 }}, '\+86[48]00[0-9]{7}') then 'service'
+        when not {{ begins(e164, "'+86'") }} then 'foreign'
+        when {{ is_wholly(e164, '\\+861[3-9][0-9]{9}') }} then 'mobile'
+        when {{ is_wholly(e164, '\\+86[48]00[0-9]{7}') }} then 'service'
         else 'landline'
     end
 {%- endmacro %}
@@ -80,7 +133,7 @@
     nullif(
         regexp_extract(
             lower(replace({{ half_width(value) }}, ' ', '')),
-            '^(mailto:)?([^@,;]+@[a-z0-9.-]+\.[a-z]{2,})$',
+            {{ pattern('^(mailto:)?([^@,;]+@[a-z0-9.-]+\\.[a-z]{2,})$') }},
             2
         ),
         ''
@@ -105,8 +158,8 @@
     nullif(
         regexp_replace(
             case
-                when regexp_matches({{ value }}, '[\x{3400}-\x{9fff}]')
-                    then regexp_replace({{ half_width(value) }}, '\s', '', 'g')
+                when {{ matches(value, '[\\x{3400}-\\x{9fff}]') }}
+                    then {{ without(half_width(value), '\\s') }}
                 else trim({{ half_width(value) }})
             end,
             '(先生|女士|小姐|太太|老师|经理|总监|主任|医生|师傅|同学)$',
@@ -119,7 +172,7 @@
 {#- The family name of a Chinese name; compound ones are known. Null for other names. -#}
 {% macro family_name(name) -%}
     case
-        when not regexp_matches({{ name }}, '^[\x{3400}-\x{9fff}]+$') then null
+        when not {{ matches(name, '^[\\x{3400}-\\x{9fff}]+$') }} then null
         when left({{ name }}, 4) in ('爱新觉罗') then left({{ name }}, 4)
         when left({{ name }}, 2) in (
         '万俟', '上官', '东方', '东郭', '东门', '乐正', '亓官', '令狐', '仲孙', '公冶', '公孙', '公户',
@@ -143,10 +196,26 @@
     try_cast(
         regexp_replace(
             {{ half_width(value) }},
-            '^\s*([0-9]{4})[^0-9]*([0-9]{1,2})[^0-9]+([0-9]{1,2}).*$|^\s*([0-9]{4})([0-9]{2})([0-9]{2})\s*$',
-            '\1\4-\2\5-\3\6'
+            {{ pattern(
+                '^\\s*([0-9]{4})[^0-9]*([0-9]{1,2})[^0-9]+([0-9]{1,2}).*$'
+                ~ '|^\\s*([0-9]{4})([0-9]{2})([0-9]{2})\\s*$'
+            ) }},
+            {{ groups([1, 4, '-', 2, 5, '-', 3, 6]) }}
         ) as date
     )
+{%- endmacro %}
+
+{#- What stands for the groups of a pattern in a replacement. -#}
+{% macro groups(parts) -%}
+    {{ return(adapter.dispatch('groups')(parts)) }}
+{%- endmacro %}
+
+{% macro default__groups(parts) -%}
+    '{% for part in parts %}{{ '\\' if part is number }}{{ part }}{% endfor %}'
+{%- endmacro %}
+
+{% macro spark__groups(parts) -%}
+    '{% for part in parts %}{{ '$' if part is number }}{{ part }}{% endfor %}'
 {%- endmacro %}
 
 {#- Money in minor units, from an amount in the currency's unit. -#}

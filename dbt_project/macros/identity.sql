@@ -62,16 +62,34 @@
     from (
         select
             {{ record }} as record_id,
-            unnest([
-                {%- for kind, value, is_verified in identifiers %}
-                struct_pack(
-                    kind := '{{ kind }}', value_normalised := {{ value }}, is_verified := {{ is_verified }}
-                ){{ "," if not loop.last }}
-                {%- endfor %}
-            ]) as known,
+            {{ each_of(identifiers) }} as known,
             {{ first_seen }} as first_seen_at,
             {{ last_seen }} as last_seen_at
         from {{ rows }} as held
     ) as listed
     where known.value_normalised is not null
+{%- endmacro %}
+
+{#- A row for each of the identifiers, as a struct. -#}
+{% macro each_of(identifiers) -%}
+    {{ return(adapter.dispatch('each_of')(identifiers)) }}
+{%- endmacro %}
+
+{% macro default__each_of(identifiers) -%}
+    unnest([
+                {%- for kind, value, is_verified in identifiers %}
+                struct_pack(
+                    kind := '{{ kind }}', value_normalised := {{ value }}, is_verified := {{ is_verified }}
+                ){{ "," if not loop.last }}
+                {%- endfor %}
+            ])
+{%- endmacro %}
+
+{% macro spark__each_of(identifiers) -%}
+    explode(array(
+                {%- for kind, value, is_verified in identifiers %}
+                struct('{{ kind }}' as kind, {{ value }} as value_normalised, {{ is_verified }} as is_verified)
+                {{- "," if not loop.last }}
+                {%- endfor %}
+            ))
 {%- endmacro %}

@@ -1,7 +1,7 @@
 {#-
   Tables that change only where they differ, and tell what changed.
 
-  A model of the materialisation `increment` is cut into pieces by the SQL `piece`; the rows of a piece
+  A model of the materialisation `incremental`, which is ours, is cut into pieces by the SQL `piece`; the rows of a piece
   depend only on the rows of that piece upstream. `fed_by` says, for each upstream that is read by
   `rows_of`, which piece a row of it belongs to. A full build and an increment run the same SQL; an
   increment runs it over the touched pieces. What differed stands in `changes.<model>`, the rows before
@@ -76,7 +76,7 @@
     {{ exceptions.raise_compiler_error("fed_by of " ~ model.name ~ " names '" ~ name ~ "', which it does not read") }}
 {%- endmacro %}
 
-{% materialization increment, adapter='duckdb' %}
+{% materialization incremental, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- set changes = changes_of(target) -%}
     {%- if not is_increment() -%}

@@ -203,6 +203,20 @@ class Request(Strict):
     pagination: Pagination = Pagination()
 
 
+class Total(Strict):
+    """A sum that a table and a mart must agree on.
+
+    Attributes:
+        of: ``mart.column``, such as ``order_lines.amount_cents``; the mart names its rows' source.
+        value: SQL over the table's columns, in the unit of that column.
+        where: SQL condition of the rows that count.
+    """
+
+    of: Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+$")]
+    value: str
+    where: str = "true"
+
+
 class Table(Strict):
     """One table of a source: where it is, its contract, how it is read.
 
@@ -218,6 +232,7 @@ class Table(Strict):
         relation: databases: ``schema.table`` there; the table's own name where it is not given.
         request: rest: what to ask.
         deletes: databases: find deleted rows of a table with a cursor by a sweep over its keys.
+        total: a sum that the gate compares with a mart's.
     """
 
     description: str = ""
@@ -233,6 +248,7 @@ class Table(Strict):
     deletes: Sweep | None = None
     freshness: Freshness = Freshness()
     may_be_empty: bool = False
+    total: Total | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: dict[str, Column]
@@ -364,13 +380,26 @@ class Segment(Strict):
 
 
 class ChurnAlert(Strict):
-    """When an alert is raised, who gets it and what they are told to do."""
+    """When an alert is raised, who gets it and what they are told to do.
+
+    Attributes:
+        repeat_after_days: a customer is not alerted of again before, unless it got worse.
+        worse_by: growth of the probability that counts as worse.
+        later_days: how long an alert rests that was answered with "later".
+        wrong_rests_days: how long a customer rests whose alert was answered with "wrong".
+        saves: share of the value at risk that acting on an alert is expected to save.
+    """
 
     min_probability: Annotated[float, Field(gt=0, lt=1)]
     min_value_tier: str
     owners: dict[str, str]
     actions: dict[str, str]
     expires_after_days: Annotated[int, Field(gt=0)]
+    repeat_after_days: Annotated[int, Field(gt=0, le=365)] = 60
+    worse_by: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    later_days: Annotated[int, Field(gt=0, le=90)] = 7
+    wrong_rests_days: Annotated[int, Field(gt=0, le=365)] = 180
+    saves: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
 class Churn(Strict):
@@ -381,8 +410,13 @@ class Churn(Strict):
 
 
 class Audiences(Strict):
-    """Segments, tiers and alerts of a company."""
+    """Segments, tiers and alerts of a company.
 
+    Attributes:
+        active_months: who bought in so many months up to a month's end is an active customer then.
+    """
+
+    active_months: Annotated[int, Field(ge=1, le=24)] = 12
     value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
     segments: dict[Name, Segment]
     churn: Churn
@@ -599,6 +633,97 @@ class Notify(Strict):
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5
 
 
+class Money(Strict):
+    """Amounts in other currencies, and amounts that are hard to believe.
+
+    Attributes:
+        rates: what one unit of another currency is worth in the company's; an amount in a currency
+            that has none is kept as it came, and counts for nothing in the company's.
+        huge_order: an order over this amount (in the company's currency) is marked ``is_huge``.
+    """
+
+    rates: dict[Annotated[str, Field(pattern=r"^[A-Z]{3}$")], Annotated[float, Field(gt=0)]] = {}
+    huge_order: Annotated[float, Field(gt=0)] = 100_000
+
+
+class Behaviour(Strict):
+    """Where a visit ends, when a cart is given up, and what a campaign may claim.
+
+    Attributes:
+        session_gap_minutes: a longer pause begins a new session.
+        cart_abandoned_after_hours: hours without a change after which a cart is abandoned.
+        attribution_days: days after a message in which an order is credited to its campaign.
+    """
+
+    session_gap_minutes: Annotated[int, Field(gt=0)] = 30
+    cart_abandoned_after_hours: Annotated[int, Field(gt=0)] = 24
+    attribution_days: Annotated[int, Field(gt=0)] = 14
+
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+ClockTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
+
+
+class Calendar(Strict):
+    """When service is there to answer; the clock of working hours stands still at other times.
+
+    Attributes:
+        hours: weekday -> when it opens and closes; a weekday that is missing is closed.
+        holidays: days that are closed whatever their weekday.
+        extra_days: days that are open as on a Monday whatever their weekday.
+    """
+
+    hours: dict[Weekday, tuple[ClockTime, ClockTime]] = {
+        "monday": ("09:00", "18:00"),
+        "tuesday": ("09:00", "18:00"),
+        "wednesday": ("09:00", "18:00"),
+        "thursday": ("09:00", "18:00"),
+        "friday": ("09:00", "18:00"),
+    }
+    holidays: tuple[dt.date, ...] = ()
+    extra_days: tuple[dt.date, ...] = ()
+
+    @model_validator(mode="after")
+    def _opens_before_it_closes(self) -> "Calendar":
+        for weekday, (opens, closes) in self.hours.items():
+            if opens >= closes:
+                raise ValueError(f"hours.{weekday}: opens at {opens}, but closes at {closes}")
+        both = sorted(set(self.holidays) & set(self.extra_days))
+        if both:
+            raise ValueError(f"{both[0]} is both a holiday and an extra day")
+        if self.extra_days and "monday" not in self.hours:
+            raise ValueError("extra_days are open as on a Monday, and `hours` has no monday")
+        return self
+
+    def minutes(self) -> dict[int, tuple[int, int]]:
+        """ISO weekday -> minutes after midnight at which it opens and closes."""
+        return {
+            WEEKDAYS.index(weekday) + 1: (_minutes(opens), _minutes(closes))
+            for weekday, (opens, closes) in self.hours.items()
+        }
+
+
+def _minutes(clock: str) -> int:
+    hour, minute = clock.split(":")
+    return 60 * int(hour) + int(minute)
+
+
+class Service(Strict):
+    """How cases of service and repairs are judged.
+
+    Attributes:
+        complaint_topics: topics whose cases are complaints.
+        repeat_question_days: the same customer asks about the same topic again within these days.
+        repeat_fault_days: the same appliance has the same fault again within these days.
+    """
+
+    complaint_topics: tuple[str, ...] = ("complaint",)
+    repeat_question_days: Annotated[int, Field(gt=0)] = 30
+    repeat_fault_days: Annotated[int, Field(gt=0)] = 90
+    calendar: Calendar = Calendar()
+
+
 class Policies(Strict):
     """Gates, trust, drift, stale sources, retention and delivery of a company.
 
@@ -607,6 +732,8 @@ class Policies(Strict):
         consent_recorded_in: personal class -> source.table.field that records the consent.
         ask: what is worth asking a customer next, in this order.
         survivorship: which of several values stands in the golden record.
+        money, behaviour, service: the rules of the marts of orders, sessions, carts, campaigns,
+            cases and repairs.
     """
 
     gates: Gates = Gates()
@@ -620,6 +747,9 @@ class Policies(Strict):
     drift: Drift = Drift()
     snapshots: Snapshots = Snapshots()
     exports: ExportPolicy = ExportPolicy()
+    money: Money = Money()
+    behaviour: Behaviour = Behaviour()
+    service: Service = Service()
 
 
 class Config(Strict):

@@ -32,6 +32,9 @@ class Check:
         count: the rows alone.
         kind: rule, volume or freshness.
         source: the source system that it is about, if it is about one.
+        name: what is checked, in the same words from run to run.
+        severity: ``stop`` or ``warn``.
+        observed: rows that broke the rule; for a check of volume, all rows.
     """
 
     table: str
@@ -41,6 +44,9 @@ class Check:
     count: str = ""
     kind: str = "rule"
     source: str | None = None
+    name: str = ""
+    severity: str = "stop"
+    observed: int | None = None
 
     def __str__(self) -> str:
         return f"{self.table}: {self.rule}: {self.found}"

@@ -7,18 +7,19 @@ not belong here: how a step does its work.
 
 import contextlib
 import datetime as dt
+import functools
 import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from customer360 import landing, state, trust, vault
+from customer360 import landing, quality_runs, state, trust, vault
 from customer360.config import SCALES, Config, Table, load_config
 from customer360.declarations import check_day
 from customer360.exceptions import Customer360Error, GateError
@@ -27,6 +28,9 @@ from customer360.lock import writer_lock
 from customer360.notify import Finding
 from customer360.settings import Settings
 from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
+
+if TYPE_CHECKING:
+    from expectations.relations import Total
 
 log = logging.getLogger(__name__)
 
@@ -143,13 +147,15 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
 def _checked_config(settings: Settings) -> Config:
     from customer360.activation.destinations import load_destinations
+    from customer360.engagement.config import load_engagement
     from customer360.identity.config import load_identity_config
-    from customer360.transform import check_rules
+    from customer360.transform import check_rules, check_touching
 
     config = load_config(settings)
     check_rules(config)
     load_identity_config(settings)
     load_destinations(settings)
+    check_touching(load_engagement(settings), config)
     return config
 
 
@@ -198,7 +204,7 @@ def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[s
             if layer == "raw":
                 result |= _audit_raw(settings, engine, config, as_of, run_id)
             else:
-                result |= _audit_marts(settings, config, as_of, run_id, layer)
+                result |= _audit_marts(settings, engine, config, as_of, run_id, layer)
     except GateError:
         if layer == "raw":
             from customer360 import raw
@@ -274,6 +280,7 @@ def _audit_raw(
         settings.raw_path,
         run_id,
         section=_quality_section(config, measured),
+        record=functools.partial(quality_runs.record, engine, run_id, as_of, "raw"),
     )
     raw.approve(settings)
     return {**checks, "rows": counts, "weak_fields": _weak_fields(measured)}
@@ -336,7 +343,7 @@ def _published_rows(engine: Engine, as_of: dt.date) -> dict[str, int]:
 
 
 def _audit_marts(
-    settings: Settings, config: Config, as_of: dt.date, run_id: str, layer: str
+    settings: Settings, engine: Engine, config: Config, as_of: dt.date, run_id: str, layer: str
 ) -> dict[str, Any]:
     from customer360.quality import run_gate
     from customer360.transform import WORKSPACE_FILE, dbt_vars
@@ -347,14 +354,44 @@ def _audit_marts(
             entity: [feed["model"] for feed in found]
             for entity, found in dbt_vars(config, as_of)["feeds"].items()
         }
-        suites = marts.suites(feeds, as_of.isoformat())
+        suites = marts.suites(feeds, as_of.isoformat(), _totals(config, as_of))
     elif layer == "scores":
         suites = scores.suites(list(config.audiences.segments))
     else:
         raise ValueError(f"no layer '{layer}'")
     work_file = _work_file(settings, run_id)
-    attached = {"raw": settings.raw_path, "workspace": work_file.with_name(WORKSPACE_FILE)}
-    return run_gate(settings, layer, suites, work_file, run_id, attached)
+    return run_gate(
+        settings,
+        layer,
+        suites,
+        work_file,
+        run_id,
+        {"raw": settings.raw_path, "workspace": work_file.with_name(WORKSPACE_FILE)},
+        record=functools.partial(quality_runs.record, engine, run_id, as_of, layer),
+    )
+
+
+def _totals(config: Config, as_of: dt.date) -> list["Total"]:
+    """The sums that sources.yml declares, over the tables' state at the end of ``as_of``."""
+    from expectations.relations import Total
+
+    cutoff = literal(str(config.sources.day_end(as_of)))
+    found = []
+    for source_name, source in config.sources.sources.items():
+        for name, table in source.tables.items():
+            if table.total is None:
+                continue
+            mart, _, column = table.total.of.partition(".")
+            key = ", ".join(quote(column_name) for column_name in table.key)
+            state_of = (
+                f"select * from raw.{quote(source_name)}.{quote(name)} "
+                f"where _version_at < timestamp {cutoff} qualify row_number() over "
+                f"(partition by {key} order by _version_at desc, _as_of desc, _row_hash desc) = 1 "
+                "and not _is_deleted"
+            )
+            value, where = table.total.value, table.total.where
+            found.append(Total(source_name, name, state_of, value, where, mart, column))
+    return found
 
 
 def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
@@ -415,7 +452,7 @@ def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, An
         with connect(settings, work_file) as connection:
             connection.execute("create schema if not exists scores")
             connection.execute("create schema if not exists changes")
-        selection = ["--exclude", "path:models/activation", *PEOPLE]
+        selection = ["--exclude", "path:models/activation", "path:models/engagement", *PEOPLE]
         selection += ["--exclude-resource-type", "unit_test"]
         result |= run_dbt(
             settings, config, as_of, work_file, ["build", *selection], increment=bool(base)
@@ -474,6 +511,28 @@ def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[
     return result
 
 
+def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
+    """Decide what to do for whom on the next day, and remember it before anything is sent."""
+    from customer360.engagement.config import load_engagement
+    from customer360.engagement.step import engage as decide
+    from customer360.transform import WORKSPACE_FILE, run_dbt
+
+    config = load_config(settings)
+    rules = load_engagement(settings)
+    with _step(settings, run_id, "engage") as result:
+        work_file = _work_file(settings, run_id)
+        # Birthdays and texts stand in the workspace alone; its views read the raw file.
+        attached = {"raw": settings.raw_path, "workspace": work_file.with_name(WORKSPACE_FILE)}
+        with connect(settings, work_file) as connection:
+            vault.install(connection, settings)
+            for name, path in attached.items():
+                connection.execute(f"attach {literal(path)} as {name} (read_only)")
+            result |= decide(connection, _engine(settings), config, rules, as_of, run_id)
+        selection = ["--select", "path:models/engagement", "--exclude-resource-type", "unit_test"]
+        result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])
+    return result
+
+
 def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Publish what passed every audit, once."""
     from customer360 import increments
@@ -489,6 +548,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                 for schema in WORKSPACES:
                     connection.execute(f"drop schema if exists {schema} cascade")
                 result |= _sizes(connection)
+                quality_runs.tell(engine, connection, as_of)
         policy = config.policies.snapshots
         path = publishing.publish(
             settings,

@@ -8,6 +8,7 @@ import datetime as dt
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,14 @@ def run_gate(
     run_id: str,
     attach: dict[str, Path] | None = None,
     section: Section | None = None,
+    record: Callable[[list[Check]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Validate ``database``; leave ``reports/<run_id>/<layer>.html`` and, beside it, data docs.
 
     Args:
         attach: name -> DuckDB file that expectations may compare with, opened read-only.
         section: stands on the page below the checks.
+        record: is told of every check, also when the gate then refuses.
 
     Returns:
         checks passed, warned and failed (counts), and the warnings in words.
@@ -132,6 +135,7 @@ def run_gate(
     ]
     page = report.with_suffix(".html")
     write_page(page, layer, run_id, checks, section)
+    record(checks)
     return _judge(layer, page, checks)
 
 
@@ -165,7 +169,9 @@ def _check(table: str, check: Any, source: str | None) -> Check:
     """Rule, rows and keys, in words."""
     config = check.expectation_config
     rule = config.description or config.type
-    status = "passed" if check.success else "warned" if config.severity == WARN else "failed"
+    kind = (config.meta or {}).get("kind", "rule")
+    warns = config.severity == WARN
+    status = "passed" if check.success else "warned" if warns else "failed"
     observed = check.result.get("observed_value")
     rows = (check.result.get("details") or {}).get("unexpected_rows")
     if observed is None:
@@ -179,7 +185,20 @@ def _check(table: str, check: Any, source: str | None) -> Check:
         more = " ..." if len(rows) > SHOWN_KEYS else ""
         count = f"{observed:,} rows"
         found = f"{count}, keys {', '.join(keys)}{more}"
-    return Check(table, rule, status, found, count, (config.meta or {}).get("kind", "rule"), source)
+    severity = "warn" if warns else "stop"
+    return Check(
+        table,
+        rule,
+        status,
+        found,
+        count,
+        kind,
+        source,
+        # Rules of volume and freshness name numbers and moments of their run.
+        rule if kind == "rule" else f"{kind} ({severity})",
+        severity,
+        None if observed is None else int(observed),
+    )
 
 
 class _Listeners:

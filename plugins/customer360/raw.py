@@ -185,7 +185,7 @@ def _refused_mark(settings: Settings, source: str, table: str, batch: str) -> Pa
 def contract_hash(table: Table, time_zone: str) -> str:
     """Changes when a row could be typed or judged in another way."""
     text = json.dumps(
-        [table.model_dump(mode="json", exclude={"description", "freshness"}), time_zone]
+        [table.model_dump(mode="json", exclude={"description", "freshness", "total"}), time_zone]
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -17,15 +17,18 @@ from typing import Any
 import yaml
 
 from customer360 import vault
+from customer360.conditions import columns_of
 from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
+from customer360.engagement.config import Engagement
 from customer360.exceptions import ConfigError, Customer360Error, GateError
+from customer360.metrics import load_definitions
 from customer360.settings import PROJECT, Settings
 from customer360.warehouse import disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
-WORKSPACES = ("scores", "changes")
+WORKSPACES = ("scores", "changes", "engagement")
 """Schemas of the work file that are not published."""
 
 WORKSPACE_FILE = "workspace.duckdb"
@@ -148,6 +151,21 @@ def check_rules(config: Config) -> None:
             raise _unknown_column(place, "customers", question.field, known)
 
 
+def check_touching(rules: Engagement, config: Config) -> None:
+    """See that the rules of campaigns and care name columns that customer_360 has.
+
+    Raises:
+        ConfigError: names the place, the column and what was perhaps meant.
+    """
+    known = _columns("activation/activation.yml", "customer_360")
+    for section in ("campaigns", "care"):
+        for name, touching in getattr(rules, section).items():
+            for column in sorted(columns_of(touching.rule) if touching.rule else ()):
+                if column not in known:
+                    place = f"engagement.yml: {config.company}.{section}.{name}.rule"
+                    raise _unknown_column(place, "customer_360", column, known)
+
+
 def _columns(file: str, model: str) -> list[str]:
     text = (DBT_PROJECT / "models" / file).read_text(encoding="utf-8")
     models = yaml.load(text, Loader=yaml.CSafeLoader)["models"]
@@ -169,8 +187,8 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
             entity = path.stem.partition("__")[2]
             feeds.setdefault(entity, []).append({"source": path.parent.name, "model": path.stem})
     audiences = config.audiences
-    alert = audiences.churn.alert
-    tiers = list(audiences.value_tiers)
+    policies = config.policies
+    calendar = policies.service.calendar
     return {
         "as_of": as_of.isoformat(),
         "cutoff": config.sources.day_end(as_of).isoformat(sep=" "),
@@ -178,8 +196,17 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
         "currency": config.sources.currency,
         "company_sources": list(config.sources.sources),
         "source_stages": {name: source.stage for name, source in config.sources.sources.items()},
-        "ask": [question.model_dump() for question in config.policies.ask],
         "survivorship": config.policies.survivorship.model_dump(mode="json"),
+        "currency_rates": {code: str(rate) for code, rate in policies.money.rates.items()},
+        "huge_order_cents": round(policies.money.huge_order * 100),
+        **policies.behaviour.model_dump(),
+        "complaint_topics": list(policies.service.complaint_topics),
+        "repeat_question_days": policies.service.repeat_question_days,
+        "repeat_fault_days": policies.service.repeat_fault_days,
+        "working_hours": {day: list(hours) for day, hours in calendar.minutes().items()},
+        "holidays": [day.isoformat() for day in calendar.holidays],
+        "extra_days": [day.isoformat() for day in calendar.extra_days],
+        "ask": [question.model_dump() for question in policies.ask],
         "source_keys": {
             name: {table_name: list(table.key) for table_name, table in source.tables.items()}
             for name, source in config.sources.sources.items()
@@ -192,15 +219,9 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
             {"name": name, "from_cents": round(amount * 100)}
             for name, amount in audiences.value_tiers.items()
         ],
+        "active_months": audiences.active_months,
+        "metrics": load_definitions().as_var(),
         "churn_horizon_days": audiences.churn.horizon_days,
-        "churn_alert": {
-            "min_probability": alert.min_probability,
-            "expires_after_days": alert.expires_after_days,
-            "tiers": [
-                {"name": tier, "owner": alert.owners[tier], "action": alert.actions[tier]}
-                for tier in tiers[: tiers.index(alert.min_value_tier) + 1]
-            ],
-        },
     }
 
 

@@ -96,6 +96,7 @@ def run_chain(data: Path, as_of: dt.date, run_id: str) -> dict[str, Any]:
         "train_if_needed": lambda: pipeline.train_if_needed(settings, as_of, run_id),
         "score": lambda: pipeline.score(settings, as_of, run_id),
         "build_scored_marts": lambda: pipeline.build_scored_marts(settings, as_of, run_id),
+        "engage": lambda: pipeline.engage(settings, as_of, run_id),
         "audit_scores": lambda: pipeline.audit(settings, as_of, run_id, "scores"),
         "publish": lambda: pipeline.publish(settings, as_of, run_id),
         "activate": lambda: pipeline.activate(settings, as_of, run_id),

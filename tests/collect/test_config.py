@@ -21,7 +21,7 @@ def test_the_companies_that_ship_are_valid(monkeypatch):
         "coupon_system",
     }
     monkeypatch.setenv("COMPANY", "demo")
-    assert len(load_config(load_settings()).sources.sources) == 10
+    assert len(load_config(load_settings()).sources.sources) == 11
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,25 @@ def test_the_companies_that_ship_are_valid(monkeypatch):
         ),
         (lambda c: c["policies"]["exports"].update(keep_days=-1), "greater than or equal to 0"),
         (lambda c: c["policies"]["exports"].update(lost_previous="skip"), "'fail' or 'restate'"),
+        (
+            lambda c: c["policies"]["service"]["calendar"]["hours"].update(
+                monday=["18:00", "9:00"]
+            ),
+            "calendar.hours.monday",
+        ),
+        (
+            lambda c: c["policies"]["service"]["calendar"]["hours"].update(
+                monday=["18:00", "09:00"]
+            ),
+            "hours.monday: opens at 18:00, but closes at 09:00",
+        ),
+        (
+            lambda c: c["policies"]["service"]["calendar"].update(
+                holidays=["2017-05-01"], extra_days=["2017-05-01"]
+            ),
+            "2017-05-01 is both a holiday and an extra day",
+        ),
+        (lambda c: c["policies"]["money"].update(rates={"Euro": 1.1}), "money.rates.Euro"),
     ],
 )
 def test_a_mistake_says_where_and_what(company, spoil, says):
@@ -120,3 +139,11 @@ def test_a_wrong_section_of_identity_yml_is_found_before_anything_starts(company
     file.write_text("defaults: {treshold: 0.9}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"identity\.yml: tiny\.treshold: unknown key"):
         pipeline.check_configuration(company.settings)
+
+
+def test_a_calendar_is_minutes_after_midnight(company):
+    hours = {"monday": ["09:00", "18:00"], "sunday": ["00:00", "24:00"]}
+    company.config["policies"]["service"]["calendar"]["hours"] = hours
+    company.write()
+    calendar = load_config(company.settings).policies.service.calendar
+    assert calendar.minutes() == {1: (540, 1080), 7: (0, 1440)}

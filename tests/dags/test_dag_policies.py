@@ -127,6 +127,7 @@ def test_build_waits_for_every_source_and_publishes_last(dag_bag, sources):
         "train_if_needed",
         "score",
         "build_scored_marts",
+        "engage",
         "audit_scores",
         "publish",
     ]

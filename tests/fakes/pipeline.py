@@ -91,7 +91,7 @@ def format_summary(status: dict[str, Any]) -> str:
 
 def __getattr__(name: str) -> Any:
     steps = ("begin", "load_raw", "resolve_identities", "build_marts", "train_if_needed", "score",
-             "build_scored_marts", "activate", "train")  # fmt: skip
+             "build_scored_marts", "engage", "activate", "train")  # fmt: skip
     if name not in steps:
         raise AttributeError(name)
 

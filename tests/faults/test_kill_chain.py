@@ -63,6 +63,7 @@ STEPS = (
     "train_if_needed",
     "score",
     "build_scored_marts",
+    "engage",
     "audit scores",
     "publish",
     "activate",

@@ -30,6 +30,7 @@ CHAIN = [
     "train_if_needed",
     "score",
     "build_scored_marts",
+    "engage",
     "audit:scores",
     "publish",
     "activate",

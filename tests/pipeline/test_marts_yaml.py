@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from customer360.transform import DBT_PROJECT
@@ -12,6 +13,20 @@ AREAS = ("marts", "activation", "identity")
 FRESHNESS = {"hourly", "daily", "weekly", "monthly"}
 KINDS = {"data", "scores", "volatile"}
 GRAIN = re.compile(r"One row an? [^.,:;]+")
+GROUPS = (
+    "who",
+    "reach and consent",
+    "value",
+    "buying",
+    "service",
+    "products owned",
+    "loyalty",
+    "engagement",
+    "sentiment",
+    "risk",
+    "next best action",
+    "data trust",
+)
 
 
 def mart_files() -> list[Path]:
@@ -77,3 +92,24 @@ def test_a_mart_without_them_is_found():
         "planted: column customer_id has no data_type",
     ]
     assert faults("planted", None) == ["planted: no YAML"]
+
+
+@pytest.mark.parametrize("said", ["group", "serves", "question"])
+def test_every_column_of_customer_360_says_what_it_is_for(said):
+    columns = declared()["customer_360"]["columns"]
+    lacking = [
+        column["name"]
+        for column in columns
+        if column["name"] not in ("customer_id", "as_of")
+        and not column.get("config", {}).get("meta", {}).get(said)
+    ]
+    assert lacking == []
+
+
+def test_columns_of_customer_360_stand_in_the_named_groups():
+    groups = [
+        column["config"]["meta"]["group"]
+        for column in declared()["customer_360"]["columns"]
+        if column["name"] not in ("customer_id", "as_of")
+    ]
+    assert list(dict.fromkeys(groups)) == list(GROUPS), "in this order, each in one piece"

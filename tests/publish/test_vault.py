@@ -101,3 +101,20 @@ def test_a_snapshot_without_a_vault_says_so(settings):
     snapshot = company.publish_run(settings, "one")
     with pytest.raises(PublishError, match="has no vault"):
         vault.find_vault(settings, snapshot)
+
+
+def test_who_may_joins_the_two_by_the_sql_that_is_printed(settings, tmp_path):
+    kinds = ("name", "phone", "email", "address", "birthday")
+    snapshot, secret = tmp_path / "customer360-x.duckdb", tmp_path / "vault-x.duckdb"
+    with duckdb.connect(str(snapshot)) as connection:
+        tokens = ", ".join(f"'t-{kind}' as {kind}_token" for kind in kinds)
+        connection.execute(f"create table customers as select 'c1' as customer_id, {tokens}")
+    with duckdb.connect(str(secret)) as connection:
+        connection.execute("create table personal_values (token varchar, value varchar)")
+        connection.execute(
+            "insert into personal_values values ('t-name', '王芳'), ('t-phone', '1')"
+        )
+    with duckdb.connect() as connection:
+        connection.execute(vault.attach_sql(snapshot, secret))
+        rows = connection.execute("select name, phone, email from customers_in_clear").fetchall()
+    assert rows == [("王芳", "1", None)]

@@ -1,8 +1,12 @@
+-- One wide row a customer, in the order and the groups of its YAML. Each fact is added up by customer before
+-- it is joined, so that a customer with a hundred thousand events is one row like any other.
 with touches as (
     select
         customer_id,
-        cast(count(*) as integer) as campaigns_received,
+        cast(count(*) filter (where is_delivered) as integer) as campaigns_received,
         cast(count(*) filter (where is_redeemed) as integer) as campaigns_redeemed,
+        cast(count(*) filter (where is_opened) as integer) as campaigns_opened,
+        cast(count(*) filter (where is_clicked) as integer) as campaigns_clicked,
         max(sent_on) as last_campaign_on
     from {{ ref('campaign_touches') }}
     group by customer_id
@@ -55,7 +59,9 @@ cases as (
         customer_id,
         cast(count(*) filter (where opened_on > {{ add_days(as_of(), -364) }}) as integer) as cases_52_weeks,
         cast(count(*) filter (where status <> 'closed') as integer) as open_cases,
-        max(opened_on) as last_case_on
+        max(opened_on) as last_case_on,
+        max_by(topic, opened_at) as last_case_topic,
+        max_by(satisfaction, opened_at) filter (where satisfaction is not null) as last_case_satisfaction
     from {{ ref('service_cases') }}
     group by customer_id
 ),
@@ -91,7 +97,79 @@ voices as (
         customer_id,
         max_by(nps, given_at) filter (where nps is not null) as last_nps,
         max_by(csat, given_at) filter (where csat is not null) as last_csat
+    from {{ ref('survey_responses') }}
+    group by customer_id
+),
+
+reviewed as (
+    select
+        customer_id,
+        max_by(stars, given_at) filter (where stars is not null) as last_stars
     from {{ ref('feedback') }}
+    group by customer_id
+),
+
+channels as (
+    select
+        customer_id,
+        channel as main_channel
+    from {{ ref('orders') }}
+    where ordered_on > {{ add_days(as_of(), -364) }} and customer_id is not null
+    group by customer_id, channel
+    qualify row_number() over (partition by customer_id order by count(*) desc, channel asc) = 1
+),
+
+returned as (
+    select
+        customer_id,
+        cast(count(*) as integer) as returns_total
+    from {{ ref('returns') }}
+    group by customer_id
+),
+
+asked as (
+    select
+        customer_id,
+        cast(count(*) filter (where converted_at is null and status <> '无效') as integer) as open_leads
+    from {{ ref('leads') }}
+    group by customer_id
+),
+
+living as (
+    select
+        household_id,
+        customers as household_customers
+    from {{ ref('households') }}
+),
+
+speaking as (
+    select
+        customer_id,
+        min(organisation_id) as speaks_for_organisation_id
+    from {{ ref('organisation_contacts') }}
+    group by customer_id
+),
+
+reached as (
+    select
+        customer_id,
+        bool_or(identifier_type in ('openid', 'unionid')) as has_wechat,
+        bool_or(identifier_type = 'account') as has_account
+    from {{ ref('customer_identifiers') }}
+    where learned_to is null
+    group by customer_id
+),
+
+doubts as (
+    select
+        customer_id,
+        cast(count(*) as integer) as identity_doubts
+    from (
+        select customer_a as customer_id from {{ ref('identity_reviews') }}
+        union all
+        select customer_b as customer_id from {{ ref('identity_reviews') }}
+        where customer_b <> customer_a
+    ) as doubted
     group by customer_id
 ),
 
@@ -99,7 +177,7 @@ agreed as (
     select
         customer_id,
         bool_or(is_granted) as has_marketing_consent
-    from {{ ref('consents') }}
+    from {{ ref('consent_states') }}
     where purpose = 'marketing'
     group by customer_id
 ),
@@ -107,28 +185,86 @@ agreed as (
 contacted as (
     select
         customer_id,
-        max(occurred_on) filter (where direction = 'inbound') as last_inbound_on
+        max(occurred_on) filter (where direction = 'inbound') as last_inbound_on,
+        max(occurred_on) filter (where direction = 'outbound') as last_outbound_on,
+        cast(
+            count(*) filter (where direction = 'inbound' and occurred_on > {{ add_days(as_of(), -91) }}) as integer
+        ) as inbound_touches_13_weeks
     from {{ ref('customer_touchpoints') }}
     group by customer_id
+),
+
+-- Scores come in here; where a table of them is missing, its columns are null.
+forecast as (
+    select
+        cast(null as varchar) as customer_id,
+        cast(null as double) as expected_orders,
+        cast(null as bigint) as expected_spend_cents,
+        cast(null as bigint) as expected_spend_low_cents,
+        cast(null as bigint) as expected_spend_high_cents
+    where false
+),
+
+grouped as (
+    select
+        cast(null as varchar) as customer_id,
+        cast(null as varchar) as persona
+    where false
+),
+
+feeling as (
+    select
+        cast(null as varchar) as customer_id,
+        cast(null as double) as sentiment_index,
+        cast(null as varchar) as sentiment_trend,
+        cast(null as boolean) as has_sentiment_drop
+    where false
+),
+
+preferred as (
+    select
+        cast(null as varchar) as customer_id,
+        cast(null as varchar) as best_channel,
+        cast(null as double) as best_channel_probability,
+        cast(null as integer) as best_from_hour
+    where false
 )
 
 select
     customers.customer_id,
     {{ as_of() }} as as_of,
     -- who
+    customers.is_organisation,
+    speaking.speaks_for_organisation_id,
+    customers.name_token,
+    customers.sex,
+    customers.birthday_token,
+    customers.birthday_calendar,
     customers.age_band,
+    customers.language,
+    customers.province_code,
+    customers.city_code,
+    customers.household_id,
+    living.household_customers,
     customers.income_band,
     customers.home_ownership,
     customers.marital_status,
     customers.household_size,
     customers.household_composition,
     customers.kids_count,
-    customers.is_organisation,
-    customers.province_code,
-    customers.city_code,
+    grouped.persona,
     -- reach and consent
+    customers.phone_token,
+    customers.email_token,
+    customers.address_token,
+    coalesce(reached.has_wechat, false) as has_wechat,
+    coalesce(reached.has_account, false) as has_account,
     coalesce(agreed.has_marketing_consent, false) as has_marketing_consent,
+    preferred.best_channel,
+    preferred.best_channel_probability,
+    preferred.best_from_hour,
     contacted.last_inbound_on,
+    contacted.last_outbound_on,
     -- value
     customer_values.value_tier,
     customer_values.recency_score,
@@ -136,6 +272,10 @@ select
     customer_values.monetary_score,
     customer_values.spend_52_weeks_cents,
     customer_values.spend_total_cents,
+    forecast.expected_orders,
+    forecast.expected_spend_cents,
+    forecast.expected_spend_low_cents,
+    forecast.expected_spend_high_cents,
     -- buying
     features.first_on as first_order_on,
     features.last_on as last_order_on,
@@ -146,10 +286,15 @@ select
     features.orders_13w as orders_13_weeks,
     favourites.main_department,
     stores.main_store_id,
+    channels.main_channel,
+    coalesce(returned.returns_total, 0) as returns_total,
+    coalesce(asked.open_leads, 0) as open_leads,
     -- service
     coalesce(cases.cases_52_weeks, 0) as cases_52_weeks,
     coalesce(cases.open_cases, 0) as open_cases,
     cases.last_case_on,
+    cases.last_case_topic,
+    cases.last_case_satisfaction,
     -- products owned
     coalesce(owned.products_owned, 0) as products_owned,
     owned.next_warranty_end_on,
@@ -158,29 +303,42 @@ select
     -- loyalty
     customers.loyalty_tier,
     points.points_balance,
-    -- sentiment
-    voices.last_nps,
-    voices.last_csat,
     -- engagement
     coalesce(touches.campaigns_received, 0) as campaigns_received,
+    coalesce(touches.campaigns_opened, 0) as campaigns_opened,
+    coalesce(touches.campaigns_clicked, 0) as campaigns_clicked,
     coalesce(touches.campaigns_redeemed, 0) as campaigns_redeemed,
     touches.last_campaign_on,
     coalesce(redemptions.coupons_redeemed_52_weeks, 0) as coupons_redeemed_52_weeks,
+    coalesce(contacted.inbound_touches_13_weeks, 0) as inbound_touches_13_weeks,
+    -- sentiment
+    voices.last_nps,
+    voices.last_csat,
+    reviewed.last_stars,
+    feeling.sentiment_index,
+    feeling.sentiment_trend,
+    coalesce(feeling.has_sentiment_drop, false) as has_sentiment_drop,
     -- risk
     churn.churn_probability,
     churn.horizon_days as churn_horizon_days,
     churn.reason_1 as churn_reason,
     churn.value_at_risk_cents,
+    -- next best action
+    collection.next_question,
+    collection.next_question_reason,
     -- data trust
     customers.has_profile,
     customers.source_systems,
+    customers.records,
+    customers.attributes_known,
+    customers.attributes_in_conflict,
+    customers.least_confidence,
+    coalesce(doubts.identity_doubts, 0) as identity_doubts,
     customers.first_seen_on,
     customers.last_seen_on,
     collection.has_basic,
     collection.has_behavioural,
-    collection.has_active,
-    collection.next_question,
-    collection.next_question_reason
+    collection.has_active
 from {{ ref('customers') }} as customers
 left join {{ ref('customer_features') }} as features
     on customers.customer_id = features.customer_id
@@ -190,14 +348,26 @@ left join {{ ref('churn_risk') }} as churn
     on customers.customer_id = churn.customer_id
 left join {{ ref('customer_collection') }} as collection
     on customers.customer_id = collection.customer_id
+left join living on customers.household_id = living.household_id
 left join touches on customers.customer_id = touches.customer_id
 left join redemptions on customers.customer_id = redemptions.customer_id
 left join favourites on customers.customer_id = favourites.customer_id
 left join stores on customers.customer_id = stores.customer_id
+left join channels on customers.customer_id = channels.customer_id
+left join returned on customers.customer_id = returned.customer_id
+left join asked on customers.customer_id = asked.customer_id
 left join cases on customers.customer_id = cases.customer_id
 left join owned on customers.customer_id = owned.customer_id
 left join repaired on customers.customer_id = repaired.customer_id
 left join points on customers.customer_id = points.customer_id
 left join voices on customers.customer_id = voices.customer_id
+left join reviewed on customers.customer_id = reviewed.customer_id
+left join speaking on customers.customer_id = speaking.customer_id
+left join reached on customers.customer_id = reached.customer_id
+left join doubts on customers.customer_id = doubts.customer_id
 left join agreed on customers.customer_id = agreed.customer_id
 left join contacted on customers.customer_id = contacted.customer_id
+left join forecast on customers.customer_id = forecast.customer_id
+left join grouped on customers.customer_id = grouped.customer_id
+left join feeling on customers.customer_id = feeling.customer_id
+left join preferred on customers.customer_id = preferred.customer_id

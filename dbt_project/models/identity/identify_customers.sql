@@ -1,4 +1,4 @@
-{{ config(materialized='table', database='workspace', schema='unify') }}
+{{ config(materialized='incremental', database='workspace', schema='unify') }}
 
 -- Who is meant by an identifier. One that nobody or more than one customer holds is a customer of
 -- its own: better unknown than the wrong person.

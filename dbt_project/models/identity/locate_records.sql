@@ -28,7 +28,7 @@ provinces as (
         on
             provinces.level = 'province'
             and left(texts.place, 2) = left(provinces.short_name, 2)
-            and starts_with(texts.place, provinces.short_name)
+            and {{ begins('texts.place', 'provinces.short_name') }}
 ),
 
 -- Within a province by its code; without one, by the full name of the city.
@@ -46,10 +46,10 @@ cities as (
             cities.code = cities.parent_code
             or contains(provinces.remainder, cities.name)
             or (
-                starts_with(provinces.remainder, cities.short_name)
-                and not regexp_matches(
-                    substr(provinces.remainder, length(cities.short_name) + 1), '^[东西南北中]?[一二三四]?[路街大]'
-                )
+                {{ begins('provinces.remainder', 'cities.short_name') }}
+                and not {{ matches(
+                    'substr(provinces.remainder, length(cities.short_name) + 1)', '^[东西南北中]?[一二三四]?[路街大]'
+                ) }}
             )
         )
     union all
@@ -59,7 +59,7 @@ cities as (
         cities.parent_code as province_code
     from provinces
     inner join {{ ref('regions') }} as cities
-        on left(provinces.place, 2) = left(cities.name, 2) and starts_with(provinces.place, cities.name)
+        on left(provinces.place, 2) = left(cities.name, 2) and {{ begins('provinces.place', 'cities.name') }}
     where provinces.province_code is null and cities.level = 'city'
 ),
 

@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 
 from customer360.content import ID_MAP_TABLE
 
-ALERT_ID = "'a' || left(sha256(concat_ws('|', customer_id, kind, started_on)), 24)"
-"""SQL for the id of an alert: the same for one customer, kind and start, run after run."""
-
 
 @dataclass(frozen=True)
 class Export:
@@ -61,7 +58,6 @@ CHURN_ALERTS = Export(
         "suggested_action": "What to do first.",
         "expires_on": "Last day on which acting makes sense.",
     },
-    derived={"alert_id": ALERT_ID},
     is_sent=True,
 )
 

@@ -22,6 +22,8 @@ from models.common.windows import Windows, plan_windows
 
 MAX_TRAINING_ROWS = 400_000
 MACROS = PROJECT / "dbt_project" / "macros" / "customer_features.sql"
+BELIEFS = "order_beliefs"
+ID_MAP = "customer_id_map"
 
 
 class _DuckDBAdapter:
@@ -63,6 +65,41 @@ def features_sql(orders: str, origins: str, horizon_days: int) -> str:
 def labels_sql(orders: str, origins: str, horizon_days: int) -> str:
     """The SQL of what came after each origin."""
     return str(_macros().future_orders(orders, origins, horizon_days=horizon_days))
+
+
+def _features_known_then(connection: duckdb.DuckDBPyConnection, orders: str, days: int) -> str:
+    """The features' SQL, under the customers of each origin where the file knows of any change."""
+    if not _remembers(connection):
+        return features_sql(orders, "scoring_origins", days)
+    macros = _macros()
+    known = macros.known_orders(orders, BELIEFS, "scoring_origins")
+    told = features_sql(f"({known})", "scoring_origins", days)
+    return _named(str(macros.at_their_origin(told)))
+
+
+def _labels_of_successors(connection: duckdb.DuckDBPyConnection, orders: str, days: int) -> str:
+    """The SQL of what came after each origin, for every id that an origin may have known."""
+    if not _remembers(connection):
+        return labels_sql(orders, "scoring_origins", days)
+    followed = _macros().followed_orders(orders, BELIEFS, ID_MAP)
+    return labels_sql(f"({followed})", "scoring_origins", days)
+
+
+def _named(told: str) -> str:
+    columns = "* exclude (known_customer_id, customer_id), known_customer_id as customer_id"
+    return f"select {columns} from ({told})"
+
+
+def _remembers(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the connection's file knows of orders that changed hands; bare tables do not."""
+    tables = connection.execute(
+        "select count(*) from duckdb_tables() where table_name in (?, ?) "
+        "and database_name = current_database()",
+        [BELIEFS, ID_MAP],
+    ).fetchone()
+    if not tables or tables[0] < 2:
+        return False
+    return bool(connection.execute(f"select 1 from {BELIEFS} limit 1").fetchone())
 
 
 def make_origins(connection: duckdb.DuckDBPyConnection, origins: Sequence[date]) -> None:
@@ -182,12 +219,15 @@ def read_features(
         origins: the as-of dates.
         horizon_days: length of the time ahead; shapes the period features and the labels.
         orders: name or parenthesised query of the orders.
+            Where the file knows which orders changed hands (marts ``order_beliefs`` and
+            ``customer_id_map``), each origin has the customers that were believed in then, and
+            labels follow an id to its successors.
         labels: also ``future_orders`` and ``future_spend_cents`` (0 where there was nothing).
     """
     make_origins(connection, origins)
-    query = f"select * from ({features_sql(orders, 'scoring_origins', horizon_days)})"
+    query = f"select * from ({_features_known_then(connection, orders, horizon_days)})"
     if labels:
-        future = labels_sql(orders, "scoring_origins", horizon_days)
+        future = _labels_of_successors(connection, orders, horizon_days)
         query = f"""
             select
                 features.*,

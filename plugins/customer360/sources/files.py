@@ -48,7 +48,7 @@ class FileSession:
         """
         name, table = reading.name, reading.table
         found = self._found(name, table)
-        if not found and not reading.taken:
+        if not found and not reading.taken and not table.may_be_empty:
             raise SourceError(
                 f"{name}: no file at {self.folder}/{table.file}. Put it there, or correct "
                 "path/file in sources.yml."

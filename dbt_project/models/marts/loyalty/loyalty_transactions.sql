@@ -1,15 +1,15 @@
 select
-    facts.source || '-' || facts.transaction_id as transaction_key,
-    customers.customer_id,
-    facts.source,
-    facts.transaction_id,
-    facts.account_id,
-    facts.kind,
-    facts.points,
-    facts.occurred_at,
-    facts.expires_on
-from {{ ref('union_loyalty_transactions') }} as facts
-left join {{ ref('identify_customers') }} as customers
-    on
-        facts.identifier_type = customers.identifier_type
-        and facts.identifier_value = customers.identifier_value
+    transactions.source || '-' || transactions.transaction_id as transaction_key,
+    transactions.customer_id,
+    transactions.source,
+    transactions.transaction_id,
+    transactions.account_id,
+    transactions.kind,
+    transactions.points,
+    transactions.balance_after,
+    orders.order_id,
+    transactions.occurred_at,
+    {{ local_day('transactions.occurred_at') }} as occurred_on,
+    transactions.expires_on
+from {{ identified('loyalty_transactions') }} as transactions
+left join {{ ref('find_orders') }} as orders on transactions.order_reference = orders.order_number

@@ -1,71 +1,84 @@
--- A campaign is answered by a redemption of one of its own coupons, whenever that happens.
+-- What came of a campaign at one customer. Bought is what the rule of order_attributions credits.
 with sends as (
     select
-        campaigns.campaign_key,
-        campaigns.campaign_id,
-        campaigns.campaign_type,
-        campaigns.channel,
-        campaigns.ends_on,
-        customers.customer_id,
-        min(coalesce({{ local_day('sends.sent_at') }}, campaigns.starts_on)) as sent_on
-    from {{ ref('union_campaign_sends') }} as sends
-    inner join {{ ref('campaigns') }} as campaigns
-        on
-            sends.source = campaigns.source
-            and sends.campaign_id = campaigns.campaign_id
-    inner join {{ ref('identify_customers') }} as customers
-        on
-            sends.identifier_type = customers.identifier_type
-            and sends.identifier_value = customers.identifier_value
-    group by all
+        campaign_key,
+        customer_id,
+        min(channel) as channel,
+        cast(count(*) as integer) as messages,
+        bool_or(is_delivered) as is_delivered,
+        cast(sum(cost_cents) as bigint) as cost_cents,
+        coalesce(min(case when is_delivered then sent_at end), min(sent_at)) as sent_at,
+        coalesce(min(case when is_delivered then sent_on end), min(sent_on)) as sent_on
+    from {{ ref('campaign_messages') }}
+    where customer_id is not null
+    group by campaign_key, customer_id
 ),
 
 redemptions as (
     select
         customer_id,
-        campaign_id,
+        campaign_key,
         cast(count(*) as integer) as coupons_redeemed,
         min(redeemed_on) as first_redeemed_on
     from {{ ref('coupon_redemptions') }}
-    group by customer_id, campaign_id
+    group by customer_id, campaign_key
 ),
 
 responses as (
     select
-        customers.customer_id,
-        responses.source || '-' || responses.campaign_id as campaign_key,
-        bool_or(responses.kind = 'open') as is_opened,
-        bool_or(responses.kind = 'click') as is_clicked,
-        bool_or(responses.kind = 'unsubscribe') as is_unsubscribed
-    from {{ ref('union_campaign_responses') }} as responses
-    inner join {{ ref('identify_customers') }} as customers
-        on
-            responses.identifier_type = customers.identifier_type
-            and responses.identifier_value = customers.identifier_value
-    group by customers.customer_id, responses.source, responses.campaign_id
+        customer_id,
+        campaign_key,
+        min(case when kind = 'open' then responded_at end) as opened_at,
+        min(case when kind = 'click' then responded_at end) as clicked_at,
+        bool_or(kind = 'unsubscribe') as is_unsubscribed,
+        bool_or(kind = 'complaint') as is_complained
+    from {{ ref('campaign_responses') }}
+    group by customer_id, campaign_key
+),
+
+credited as (
+    select
+        customer_id,
+        campaign_key,
+        cast(count(*) as integer) as orders,
+        cast(sum(amount_cents) as bigint) as amount_cents,
+        min(ordered_on) as first_ordered_on
+    from {{ ref('order_attributions') }}
+    group by customer_id, campaign_key
 )
 
 select
     sends.campaign_key || '-' || sends.customer_id as touch_id,
     sends.customer_id,
     sends.campaign_key,
-    sends.campaign_id,
-    sends.campaign_type,
+    campaigns.campaign_id,
+    campaigns.campaign_type,
     sends.channel,
+    sends.sent_at,
     sends.sent_on,
-    sends.ends_on,
-    coalesce(responses.is_opened, false) as is_opened,
-    coalesce(responses.is_clicked, false) as is_clicked,
+    campaigns.ends_on,
+    sends.messages,
+    sends.cost_cents,
+    sends.is_delivered,
+    -- Who follows a link has opened the message, whether or not its pictures were loaded.
+    responses.opened_at is not null or responses.clicked_at is not null as is_opened,
+    responses.clicked_at is not null as is_clicked,
     coalesce(responses.is_unsubscribed, false) as is_unsubscribed,
+    coalesce(responses.is_complained, false) as is_complained,
+    responses.opened_at,
+    responses.clicked_at,
     coalesce(redemptions.coupons_redeemed, 0) as coupons_redeemed,
     redemptions.first_redeemed_on,
-    redemptions.customer_id is not null as is_redeemed
+    redemptions.customer_id is not null as is_redeemed,
+    credited.customer_id is not null as is_bought,
+    coalesce(credited.orders, 0) as attributed_orders,
+    coalesce(credited.amount_cents, 0) as attributed_cents,
+    credited.first_ordered_on
 from sends
+left join {{ ref('campaigns') }} as campaigns on sends.campaign_key = campaigns.campaign_key
 left join redemptions
-    on
-        sends.customer_id = redemptions.customer_id
-        and sends.campaign_id = redemptions.campaign_id
+    on sends.customer_id = redemptions.customer_id and sends.campaign_key = redemptions.campaign_key
 left join responses
-    on
-        sends.customer_id = responses.customer_id
-        and sends.campaign_key = responses.campaign_key
+    on sends.customer_id = responses.customer_id and sends.campaign_key = responses.campaign_key
+left join credited
+    on sends.customer_id = credited.customer_id and sends.campaign_key = credited.campaign_key

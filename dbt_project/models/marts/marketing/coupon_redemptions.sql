@@ -1,13 +1,14 @@
 select
-    redemptions.source || '-' || customers.customer_id || '-' || redemptions.campaign_id || '-'
-    || redemptions.coupon_id || '-' || cast(redemptions.redeemed_on as varchar) as redemption_id,
-    customers.customer_id,
+    redemptions.source || '-' || redemptions.redemption_id as redemption_id,
+    redemptions.customer_id,
     redemptions.source,
     redemptions.campaign_id,
+    redemptions.source || '-' || redemptions.campaign_id as campaign_key,
     redemptions.coupon_id,
-    redemptions.redeemed_on
-from {{ ref('union_coupon_redemptions') }} as redemptions
-left join {{ ref('identify_customers') }} as customers
-    on
-        redemptions.identifier_type = customers.identifier_type
-        and redemptions.identifier_value = customers.identifier_value
+    orders.order_id,
+    redemptions.order_reference,
+    redemptions.discount_cents,
+    redemptions.redeemed_on,
+    coalesce(redemptions.redeemed_at, {{ day_start('redemptions.redeemed_on') }}) as redeemed_at
+from {{ identified('coupon_redemptions') }} as redemptions
+left join {{ ref('find_orders') }} as orders on redemptions.order_reference = orders.order_number

@@ -1,18 +1,18 @@
 select
-    facts.source || '-' || facts.deal_id as deal_key,
-    customers.customer_id,
-    facts.source,
-    facts.deal_id,
-    facts.product_line,
-    facts.stage,
-    facts.amount_cents,
-    facts.lost_reason,
-    facts.sales_id,
-    facts.opened_at,
-    facts.expected_close_on,
-    facts.closed_at
-from {{ ref('union_deals') }} as facts
-left join {{ ref('identify_customers') }} as customers
-    on
-        facts.identifier_type = customers.identifier_type
-        and facts.identifier_value = customers.identifier_value
+    source || '-' || deal_id as deal_key,
+    customer_id,
+    source,
+    deal_id,
+    product_line,
+    stage,
+    stage = 'won' as is_won,
+    amount_cents,
+    lost_reason,
+    sales_id,
+    opened_at,
+    {{ local_day('opened_at') }} as opened_on,
+    expected_close_on,
+    closed_at,
+    {{ local_day('closed_at') }} as closed_on,
+    {{ days_between(local_day('opened_at'), local_day('closed_at')) }} as cycle_days
+from {{ identified('deals') }} as deals

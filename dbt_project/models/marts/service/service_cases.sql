@@ -1,28 +1,90 @@
+-- Working minutes are those of the service calendar (policies.yml, service.calendar): a question of
+-- the evening that is answered in the morning has waited since the doors opened.
+with talks as (
+    select
+        source || '-' || case_id as case_key,
+        cast(count(*) as integer) as messages,
+        cast(count(*) filter (where sender = 'customer') as integer) as customer_messages,
+        {{ earliest('article_id', 'sent_at') }} as article_id
+    from {{ ref('union_case_messages') }}
+    group by source, case_id
+),
+
+cases as (
+    select
+        cases.*,
+        cases.source || '-' || cases.case_id as case_key,
+        lag(cases.source || '-' || cases.case_id) over asked as previous_case_key,
+        lag(cases.opened_at) over asked as previously_opened_at
+    from {{ identified('service_cases') }} as cases
+    window asked as (
+        partition by coalesce(cases.customer_id, cases.source || '-' || cases.case_id), cases.topic
+        order by cases.opened_at, cases.case_id
+    )
+),
+
+judged as (
+    select
+        *,
+        coalesce(
+            opened_at < {{ add_minutes('previously_opened_at', var('repeat_question_days') * 1440) }}, false
+        ) as is_repeat_question
+    from cases
+),
+
+clocked as (
+    select
+        judged.case_key,
+        {{ working_minutes_until('judged.opened_at', 'opening') }} as opened,
+        {{ working_minutes_until('judged.first_response_at', 'answering') }} as answered,
+        {{ working_minutes_until('judged.resolved_at', 'resolving') }} as resolved,
+        {{ working_minutes_until(cutoff(), 'ending') }} as ended
+    from judged
+    left join {{ ref('count_working_minutes') }} as opening
+        on {{ local_day('judged.opened_at') }} = opening.on_day
+    left join {{ ref('count_working_minutes') }} as answering
+        on {{ local_day('judged.first_response_at') }} = answering.on_day
+    left join {{ ref('count_working_minutes') }} as resolving
+        on {{ local_day('judged.resolved_at') }} = resolving.on_day
+    left join {{ ref('count_working_minutes') }} as ending on {{ local_day(cutoff()) }} = ending.on_day
+)
+
 select
-    facts.source || '-' || facts.case_id as case_key,
-    customers.customer_id,
-    facts.source,
-    facts.case_id,
-    facts.channel,
-    facts.topic,
-    facts.priority,
-    facts.status,
-    facts.subject,
-    facts.agent_id,
-    facts.product_serial,
-    facts.order_id,
-    facts.article_id,
-    facts.opened_at,
-    {{ local_day('facts.opened_at') }} as opened_on,
-    facts.first_response_at,
-    facts.resolved_at,
-    cast(date_diff('minute', facts.opened_at, facts.first_response_at) as integer) as first_response_minutes,
-    cast(date_diff('minute', facts.opened_at, facts.resolved_at) as integer) as resolution_minutes,
-    facts.reopened_count,
-    facts.satisfaction,
-    facts.messages
-from {{ ref('union_service_cases') }} as facts
-left join {{ ref('identify_customers') }} as customers
-    on
-        facts.identifier_type = customers.identifier_type
-        and facts.identifier_value = customers.identifier_value
+    judged.case_key,
+    judged.customer_id,
+    judged.source,
+    judged.case_id,
+    judged.channel,
+    judged.topic,
+    judged.priority,
+    judged.status,
+    judged.subject,
+    judged.agent_id,
+    judged.product_serial,
+    orders.order_id,
+    judged.order_reference,
+    coalesce(judged.article_id, talks.article_id) as article_id,
+    judged.opened_at,
+    {{ local_day('judged.opened_at') }} as opened_on,
+    judged.first_response_at,
+    judged.resolved_at,
+    {{ minutes_between('judged.opened_at', 'judged.first_response_at') }} as first_response_minutes,
+    {{ minutes_between('judged.opened_at', 'judged.resolved_at') }} as resolution_minutes,
+    cast(clocked.answered - clocked.opened as integer) as first_response_working_minutes,
+    cast(clocked.resolved - clocked.opened as integer) as resolution_working_minutes,
+    case
+        when judged.first_response_at is null and judged.resolved_at is null
+            then cast(clocked.ended - clocked.opened as integer)
+    end as unanswered_working_minutes,
+    coalesce(judged.reopened_count, 0) as reopened_count,
+    coalesce(judged.reopened_count, 0) > 0 as is_reopened,
+    judged.is_repeat_question,
+    case when judged.is_repeat_question then judged.previous_case_key end as repeat_of_case_key,
+    coalesce(judged.topic in ({{ texts(var('complaint_topics')) }}), false) as is_complaint,
+    judged.satisfaction,
+    coalesce(talks.messages, 0) as messages,
+    coalesce(talks.customer_messages, 0) as customer_messages
+from judged
+inner join clocked on judged.case_key = clocked.case_key
+left join talks on judged.case_key = talks.case_key
+left join {{ ref('find_orders') }} as orders on judged.order_reference = orders.order_number

@@ -1,18 +1,19 @@
 select
-    facts.source || '-' || facts.feedback_id as feedback_key,
-    customers.customer_id,
-    facts.source,
-    facts.feedback_id,
-    facts.kind,
-    facts.platform,
-    facts.product_id,
-    facts.stars,
-    facts.nps,
-    facts.csat,
-    facts.has_text,
-    facts.given_at
-from {{ ref('union_feedback') }} as facts
-left join {{ ref('identify_customers') }} as customers
-    on
-        facts.identifier_type = customers.identifier_type
-        and facts.identifier_value = customers.identifier_value
+    feedback.source || '-' || feedback.feedback_id as feedback_key,
+    feedback.customer_id,
+    feedback.source,
+    feedback.kind,
+    feedback.platform,
+    feedback.product_id,
+    coalesce(feedback.catalogue, feedback.source) as catalogue,
+    orders.order_id,
+    feedback.stars,
+    feedback.likes,
+    feedback.comments,
+    feedback.has_reply,
+    feedback.text_key is not null as has_text,
+    feedback.text_key,
+    feedback.given_at,
+    {{ local_day('feedback.given_at') }} as given_on
+from {{ identified('feedback') }} as feedback
+left join {{ ref('find_orders') }} as orders on feedback.order_reference = orders.order_number

@@ -10,11 +10,14 @@ select
     {{ day_start(typed_day('installed_on')) }} as created_at,
     {{ day_start(typed_day('installed_on')) }} as updated_at
 from {{ source_rows('after_sales', 'installed') }} as installed
-union all by name
+union all
 select
     {{ record_id('after_sales.visits', 'visit_no') }} as record_id,
     'person' as entity,
     {{ plain_text('customer_name') }} as full_name,
+    cast(null as varchar) as province,
+    cast(null as varchar) as city,
+    cast(null as varchar) as district,
     {{ plain_text('address') }} as address,
     {{ day_start(typed_day('visited_on')) }} as created_at,
     {{ day_start(typed_day('visited_on')) }} as updated_at

@@ -1,4 +1,5 @@
 select
+    {{ piece('consent_id') }} as piece,
     'record' as identifier_type,
     {{ record_id('crm.persons', 'person_no') }} as identifier_value,
     cast(consent_id as varchar) as consent_id,
@@ -6,6 +7,7 @@ select
     channel,
     status = 'granted' as is_granted,
     case legal_basis when '合同履行' then 'contract' else 'consent' end as legal_basis,
+    source as captured_in,
     captured_at,
     withdrawn_at
-from {{ source_rows('crm', 'consents') }} as consents
+from {{ source_rows('crm', 'consents', piece='consent_id') }} as consents

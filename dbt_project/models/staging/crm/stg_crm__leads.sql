@@ -2,6 +2,7 @@ select
     'record' as identifier_type,
     {{ record_id('crm.leads', 'lead_id') }} as identifier_value,
     cast(lead_id as varchar) as lead_id,
+    {{ record_id('crm.leads', 'lead_id') }} as record_id,
     source as origin,
     product_line,
     {{ minor_units('budget_yuan') }} as budget_cents,

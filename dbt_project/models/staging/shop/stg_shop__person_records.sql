@@ -12,11 +12,13 @@ select
     registered_at as created_at,
     updated_at
 from {{ source_rows('shop', 'accounts') }} as accounts
-union all by name
+union all
 select
     {{ record_id('shop.addresses', 'address_id') }} as record_id,
     'person' as entity,
     {{ plain_text('consignee') }} as full_name,
+    cast(null as varchar) as birthday,
+    cast(null as varchar) as sex,
     province,
     city,
     district,

@@ -2,7 +2,7 @@ with signed_in as (
     select
         substr(user_id, 2) as account_id,
         anonymous_id,
-        json_extract_string(traits, '$.member_no') as member_no,
+        {{ json_text('traits', '$.member_no') }} as member_no,
         min(occurred_at) as first_seen_at,
         max(occurred_at) as last_seen_at
     from {{ source_rows('site', 'events') }} as events

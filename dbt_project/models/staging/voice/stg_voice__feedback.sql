@@ -1,36 +1,34 @@
--- Surveys, and what is said in public. Only reviews of our own shop say who wrote them.
+-- What is said in public. Only reviews in our own shop say who wrote them.
 select
-    'record' as identifier_type,
-    {{ record_id('voice.responses', 'response_id') }} as identifier_value,
-    'survey-' || cast(response_id as varchar) as feedback_id,
-    'survey' as kind,
-    'survey ' || tier as platform,
-    cast(null as varchar) as product_id,
-    cast(null as integer) as stars,
-    nps,
-    csat,
-    comment is not null as has_text,
-    submitted_at as given_at
-from {{ source_rows('voice', 'responses') }} as responses
-union all by name
-select
-    'record' as identifier_type,
+    case when account_id is not null then 'record' end as identifier_type,
     {{ record_id('shop.accounts', 'account_id') }} as identifier_value,
     'review-' || cast(review_id as varchar) as feedback_id,
     'review' as kind,
     platform,
     sku as product_id,
+    'shop' as catalogue,
+    order_no as order_reference,
     stars,
-    body is not null as has_text,
+    cast(null as integer) as likes,
+    cast(null as integer) as comments,
+    reply is not null as has_reply,
+    case when body is not null then {{ record_id('voice.reviews', 'review_id') }} end as text_key,
     posted_at as given_at
 from {{ source_rows('voice', 'reviews') }} as reviews
-union all by name
+union all
 select
     cast(null as varchar) as identifier_type,
     cast(null as varchar) as identifier_value,
     'post-' || cast(post_id as varchar) as feedback_id,
     'post' as kind,
     platform,
-    body is not null as has_text,
+    cast(null as varchar) as product_id,
+    cast(null as varchar) as catalogue,
+    cast(null as varchar) as order_reference,
+    cast(null as integer) as stars,
+    likes,
+    comments,
+    false as has_reply,
+    case when body is not null then {{ record_id('voice.posts', 'post_id') }} end as text_key,
     posted_at as given_at
 from {{ source_rows('voice', 'posts') }} as posts

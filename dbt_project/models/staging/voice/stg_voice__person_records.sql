@@ -6,7 +6,7 @@ select
     submitted_at as created_at,
     submitted_at as updated_at
 from {{ source_rows('voice', 'responses') }} as responses
-union all by name
+union all
 select
     {{ record_id('voice.interviews', 'interview_id') }} as record_id,
     'person' as entity,

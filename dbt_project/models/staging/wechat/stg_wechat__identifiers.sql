@@ -7,8 +7,8 @@ with events as (
         openid,
         unionid,
         occurred_at,
-        case when type = 'profile_set' then json_extract_string(properties, '$.member_no') end as member_no,
-        cast(round(100 * try_cast(json_extract_string(properties, '$.order_amount') as double)) as bigint)
+        case when type = 'profile_set' then {{ json_text('properties', '$.member_no') }} end as member_no,
+        cast(round(100 * try_cast({{ json_text('properties', '$.order_amount') }} as double)) as bigint)
             as amount_fen
     from {{ source_rows('wechat', 'events') }} as recorded
     where openid is not null

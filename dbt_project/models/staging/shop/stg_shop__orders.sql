@@ -1,0 +1,23 @@
+select
+    {{ piece('order_no') }} as piece,
+    'record' as identifier_type,
+    {{ record_id('shop.accounts', 'account_id') }} as identifier_value,
+    order_no as order_id,
+    cast(null as varchar) as store_id,
+    channel,
+    status,
+    status = 'cancelled' as is_cancelled,
+    ordered_at,
+    paid_at,
+    shipped_at,
+    delivered_at,
+    goods_fen as goods_cents,
+    discount_fen as discount_cents,
+    coalesce(shipping_fen, 0) as shipping_cents,
+    paid_fen as paid_cents,
+    '{{ var("currency") }}' as currency,
+    payment_method,
+    coupon_code as coupon_id,
+    case when remark is not null then {{ record_id('shop.orders', 'order_no') }} end as text_key,
+    _as_of as read_on
+from {{ source_rows('shop', 'orders', piece='order_no') }} as orders

@@ -1,0 +1,1 @@
+{{ union_feeds('acquisition_costs') }}

@@ -1,0 +1,1 @@
+{{ union_feeds('alert_answers') }}

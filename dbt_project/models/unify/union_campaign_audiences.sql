@@ -1,0 +1,1 @@
+{{ union_feeds('campaign_audiences') }}

@@ -1,0 +1,159 @@
+"""From a column of a mart back to the columns of the source systems that it is made of.
+
+What belongs here: reading compiled SQL with sqlglot, one model after the other, and following the
+columns. What does not: running or compiling anything.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlglot
+from sqlglot import expressions as exp
+from sqlglot.lineage import Node, lineage
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import build_scope
+
+DIALECT = "duckdb"
+
+Column = tuple[str, str]
+"""(relation, column); a relation is ``schema.name``."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """One way from a mart's column to a column where it begins.
+
+    Attributes:
+        through: the models between, nearest to the mart first.
+        source, source_table: where it begins; ``source`` is ``identity`` where identity resolution
+            says it, ``scores`` where a model does, ``meta`` where the raw layer does.
+    """
+
+    table: str
+    column: str
+    source: str
+    source_table: str
+    source_column: str
+    through: tuple[str, ...]
+
+
+class Warehouse:
+    """The compiled models of a manifest and which columns each is made of."""
+
+    def __init__(self, manifest: Mapping[str, Any]) -> None:
+        """``manifest``: dbt's, of a run that compiled every model."""
+        self.sources: dict[str, tuple[str, str]] = {}
+        self.columns: dict[str, list[str]] = {}
+        self.made_of: dict[Column, set[Column]] = {}
+        for node in manifest["sources"].values():
+            relation = f"{node['schema']}.{node['identifier']}"
+            self.sources[relation] = (node["source_name"], node["name"])
+            self.columns[relation] = list(node["columns"])
+        for node in _in_order(manifest):
+            relation = f"{node['schema']}.{node['alias'] or node['name']}"
+            sql = node.get("compiled_code")
+            if node["resource_type"] == "seed" or not sql:
+                self.sources[relation] = ("seeds", node["name"])
+                self.columns[relation] = list(node["columns"])
+                continue
+            self._read(relation, sql)
+
+    def trace(self, table: str, column: str, schema: str = "main") -> list[Lineage]:
+        """Where a column of a mart begins, shortest way first; a constant begins nowhere."""
+        found: dict[tuple[str, str, str], Lineage] = {}
+        seen = set()
+        waiting: list[tuple[Column, tuple[str, ...]]] = [((f"{schema}.{table}", column), ())]
+        while waiting:
+            (relation, name), through = waiting.pop(0)
+            if (relation, name) in seen:
+                continue
+            seen.add((relation, name))
+            if relation in self.sources:
+                source, source_table = self.sources[relation]
+                key = (source, source_table, name)
+                found.setdefault(key, Lineage(table, column, *key, through[1:]))
+                continue
+            behind = (*through, relation.partition(".")[2])
+            origins = sorted(self.made_of.get((relation, name), ()))
+            waiting.extend((origin, behind) for origin in origins)
+        return sorted(
+            found.values(), key=lambda one: (one.source, one.source_table, one.source_column)
+        )
+
+    def _read(self, relation: str, sql: str) -> None:
+        tree = sqlglot.parse_one(sql, read=DIALECT)
+        for table in tree.find_all(exp.Table):
+            table.set("catalog", None)
+        schema: dict[str, dict[str, dict[str, str]]] = {}
+        for table in tree.find_all(exp.Table):
+            held = self.columns.get(f"{table.db}.{table.name}")
+            if table.db and held:
+                schema.setdefault(table.db, {})[table.name] = dict.fromkeys(held, "varchar")
+        tree = qualify(
+            tree,
+            dialect=DIALECT,
+            schema=schema,
+            validate_qualify_columns=False,
+            quote_identifiers=False,
+        )
+        for union in reversed(list(tree.find_all(exp.SetOperation))):
+            _by_position(union)
+        scope = build_scope(tree)
+        assert isinstance(tree, exp.Query)
+        self.columns[relation] = list(tree.named_selects)
+        for name in tree.named_selects:
+            root = lineage(name, tree, schema=schema, dialect=DIALECT, scope=scope)
+            self.made_of[relation, name] = {*_origins(root)}
+
+
+def _origins(root: Node) -> Iterator[Column]:
+    for node in root.walk():
+        if isinstance(node.expression, exp.Table) and node.expression.db:
+            table = node.expression
+            yield f"{table.db}.{table.name}", node.name.rpartition(".")[2].strip('"')
+
+
+def _by_position(union: exp.SetOperation) -> None:
+    """Write a union by name as one by position, which is what lineage is read from."""
+    if not union.args.get("by_name"):
+        return
+    union.set("by_name", False)
+    sides = [each.unnest() for each in (union.left, union.right)]
+    names = list(dict.fromkeys(name for side in sides for name in side.named_selects))
+    for side in sides:
+        for select in [side] if isinstance(side, exp.Select) else _selects(side):
+            held = dict(zip(select.named_selects, select.selects, strict=True))
+            select.set(
+                "expressions",
+                [held.get(name) or exp.alias_(exp.null(), name, quoted=True) for name in names],
+            )
+
+
+def _selects(side: exp.Expression) -> list[exp.Select]:
+    """The selects that a union is made of, outermost level only."""
+    if isinstance(side, exp.SetOperation):
+        return [*_selects(side.left.unnest()), *_selects(side.right.unnest())]
+    assert isinstance(side, exp.Select)
+    return [side]
+
+
+def _in_order(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Models and seeds, each after what it reads."""
+    nodes = {
+        key: node
+        for key, node in manifest["nodes"].items()
+        if node["resource_type"] in ("model", "seed")
+    }
+    ordered: dict[str, Mapping[str, Any]] = {}
+
+    def visit(key: str) -> None:
+        if key in ordered or key not in nodes:
+            return
+        for needed in nodes[key].get("depends_on", {}).get("nodes", []):
+            visit(needed)
+        ordered[key] = nodes[key]
+
+    for key in nodes:
+        visit(key)
+    return list(ordered.values())

@@ -1,0 +1,134 @@
+"""How long one customer's page takes at a million customers, after thirty nights (``make bench-lookup``).
+
+What belongs here: tables in the shape and order in which the warehouse leaves them, thirty
+increments of 0.3 % as ``macros/increments.sql`` writes them (delete, insert in order of customers),
+and reading all of one customer over an open connection. What does not: building the warehouse.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import duckdb
+
+NIGHTS = 30
+SHARE = 0.003
+
+CUSTOMER = "'c' || substr(md5(({number})::bigint::varchar), 1, 16)"
+
+ROWS_A_CUSTOMER = {
+    "customers": 1,
+    "customer_360": 1,
+    "customer_attributes": 8,
+    "orders": 4,
+    "order_lines": 5,
+    "service_cases": 1,
+    "installed_products": 2,
+    "consents": 2,
+    "campaign_touches": 4,
+    "sessions": 10,
+    "customer_touchpoints": 20,
+}
+"""Table of the page -> rows of one customer, on average; the demo company has as many or fewer."""
+
+
+def select_rows(table: str, customers: int, rows: int, first: int) -> str:
+    """SQL of ``rows`` rows of random customers with ids from ``first``."""
+    number = f"(hash(row_number, {first}) % {customers})"
+    if ROWS_A_CUSTOMER[table] == 1 and first == 0:
+        number = "row_number"
+    wide = 60 if table == "customer_360" else 8
+    cells = ", ".join(
+        f"('text ' || (hash(row_number, {place}) % 1000)) as text_{place}, "
+        f"(hash(row_number, {place}) % 100000)::bigint as number_{place}"
+        for place in range(wide // 2)
+    )
+    return (
+        f"select {CUSTOMER.format(number=number)} as customer_id, "
+        f"{first} + row_number as row_key, timestamp '2024-01-01' + interval (row_number % 900) day "
+        f"as occurred_at, {cells} from range({rows}) as made(row_number)"
+    )
+
+
+def make(connection: duckdb.DuckDBPyConnection, customers: int) -> None:
+    """The tables as a full build leaves them."""
+    for table, each in ROWS_A_CUSTOMER.items():
+        connection.execute(
+            f"create table {table} as {select_rows(table, customers, customers * each, 0)} "
+            "order by customer_id, occurred_at"
+        )
+
+
+def increment(connection: duckdb.DuckDBPyConnection, customers: int, night: int) -> None:
+    """One night: 0.3 % of the rows of each table change or are new."""
+    for table, each in ROWS_A_CUSTOMER.items():
+        rows = int(customers * each * SHARE)
+        if each == 1:
+            fresh = f"select * from {table} where hash(row_key, {night}) % 1000 < {SHARE * 1000:g}"
+        else:
+            fresh = select_rows(table, customers, rows, night * 10_000_000_000)
+        connection.execute(f"create or replace temp table fresh as {fresh}")
+        connection.execute(f"delete from {table} where row_key in (select row_key from fresh)")
+        connection.execute(f"insert into {table} select * from fresh order by customer_id")
+    connection.execute("checkpoint")
+
+
+def read(connection: duckdb.DuckDBPyConnection, customer: str) -> int:
+    """All that the page shows of a customer."""
+    return sum(
+        len(
+            connection.execute(
+                f"select * from {table} where customer_id = ? order by occurred_at desc limit 200",
+                [customer],
+            ).fetchall()
+        )
+        for table in ROWS_A_CUSTOMER
+    )
+
+
+def measure(path: Path, customers: int, asked: int) -> dict[str, float]:
+    """Milliseconds of a page, over random customers, with one connection that stays open."""
+    with duckdb.connect(str(path), read_only=True, config={"threads": 2}) as connection:
+        names = connection.execute(
+            f"select {CUSTOMER.format(number=f'(hash(place, 7) % {customers})')} "
+            f"from range({asked}) as asked(place)"
+        ).fetchall()
+        spent, rows = [], 0
+        for (name,) in names:
+            began = time.perf_counter()
+            rows += read(connection, name)
+            spent.append(1000 * (time.perf_counter() - began))
+    ranked = statistics.quantiles(spent, n=100)
+    return {
+        "p50_ms": round(ranked[49], 1),
+        "p95_ms": round(ranked[94], 1),
+        "rows_a_page": round(rows / asked, 1),
+        "size_mb": round(path.stat().st_size / 1e6),
+    }
+
+
+@click.command()
+@click.option("--customers", default=1_000_000, show_default=True)
+@click.option("--asked", default=300, show_default=True, help="Pages that are read.")
+def main(customers: int, asked: int) -> None:
+    """Print what a page takes before and after thirty increments.
+
+    Example: python -m tests.benchmarks.lookup_bench --customers 100000
+    """
+    with tempfile.TemporaryDirectory(prefix="c360-lookup-") as folder:
+        path = Path(folder) / "marts.duckdb"
+        with duckdb.connect(str(path), config={"threads": 2, "memory_limit": "3GB"}) as connection:
+            make(connection, customers)
+        fresh = measure(path, customers, asked)
+        with duckdb.connect(str(path), config={"threads": 2, "memory_limit": "3GB"}) as connection:
+            for night in range(1, NIGHTS + 1):
+                increment(connection, customers, night)
+        after = measure(path, customers, asked)
+    click.echo(json.dumps({"customers": customers, "fresh": fresh, "after_30_nights": after}))
+
+
+if __name__ == "__main__":
+    main()

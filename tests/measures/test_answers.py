@@ -1,0 +1,136 @@
+"""The questions of the docs: what the snapshot answers is what the systems, and the truth, say."""
+
+import datetime as dt
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from customer360 import pipeline
+from customer360.declarations import declared_sources
+from customer360.demo.systems import company
+from customer360.demo.systems.layout import Layout
+from customer360.docs.questions import FOLDER, answer, listed, questions
+from customer360.publish import snapshot_path
+from customer360.settings import load_settings
+from tests.measures import systems_answers as systems
+
+QUESTIONS = {question.name: question for question in questions()}
+
+
+def test_there_are_25_questions_each_with_words_and_a_query():
+    assert len(QUESTIONS) >= 25
+    for question in QUESTIONS.values():
+        assert question.text.endswith("?"), question.name
+        assert question.sql.endswith(";"), question.name
+    assert len({question.text for question in QUESTIONS.values()}) == len(QUESTIONS)
+    page = (FOLDER.parent / "questions.md").read_text(encoding="utf-8")
+    assert page == listed(list(QUESTIONS.values()))
+
+
+class Asked:
+    """A published demo company: its snapshot's answers, and its systems."""
+
+    def __init__(self, snapshot: duckdb.DuckDBPyConnection, world: duckdb.DuckDBPyConnection):
+        self.snapshot = snapshot
+        self.world = world
+
+    def told(self, name: str) -> list[tuple[Any, ...]]:
+        return answer(self.snapshot, QUESTIONS[name])[1]
+
+    def meant(self, query: str) -> list[tuple[Any, ...]]:
+        return systems.ask(self.world, query)
+
+
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Asked]:
+    with (
+        tempfile.TemporaryDirectory(prefix="c360-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("COMPANY", "demo")
+        patch.setenv("CUSTOMER360_DATA", folder)
+        patch.setenv("CUSTOMER360_THREADS", "2")
+        layout = Layout(Path(folder) / "demo" / "systems")
+        company.start(layout, size="tiny", seed=7, report=lambda _: None)
+        try:
+            settings = load_settings()
+            as_of = dt.date.fromisoformat(layout.clock.read_text().strip())
+            for source in declared_sources(settings):
+                pipeline.extract(settings, source.name, as_of)
+            for step in (
+                pipeline.begin, pipeline.load_raw, pipeline.resolve_identities,
+                pipeline.build_marts,
+            ):  # fmt: skip
+                step(settings, as_of, "run")
+            pipeline.audit(settings, as_of, "run", "marts")
+            for step in (
+                pipeline.train_if_needed, pipeline.score, pipeline.build_scored_marts,
+            ):  # fmt: skip
+                step(settings, as_of, "run")
+            pipeline.audit(settings, as_of, "run", "scores")
+            pipeline.publish(settings, as_of, "run")
+            with (
+                duckdb.connect(str(snapshot_path(settings)), read_only=True) as snapshot,
+                systems.open_systems(layout.root) as world,
+            ):
+                yield Asked(snapshot, world)
+        finally:
+            company.reset(layout)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", systems.EXACT)
+def test_the_answer_is_that_of_the_systems_row_for_row(asked, name):
+    assert asked.told(name) == asked.meant(systems.EXACT[name])
+
+
+@pytest.mark.faults
+def test_every_record_of_every_system_is_somebody_s(asked):
+    told = {row[0]: row[1] for row in asked.told("12_records_by_source")}
+    for source, records in systems.RECORDS.items():
+        assert told[source] == asked.meant(f"select count(*) from {records}")[0][0], source
+
+
+@pytest.mark.faults
+def test_customers_and_what_they_do_are_near_the_truth_of_persons(asked):
+    """Who is who is not known for sure, so that what is counted a person is near, not equal."""
+    retention = {row[0]: row[3] for row in asked.told("06_retention_by_month")}
+    for month, share in asked.meant(systems.RETENTION):
+        assert retention[month] == pytest.approx(share, abs=0.06), month
+    sent = sum(row[3] for row in asked.told("20_campaigns"))
+    persons = asked.meant(
+        "select count(distinct (campaign_id, person_id)) from world.campaign.sends as sends "
+        "join truth.truth.records as records on records.system = 'campaign' "
+        "and records.table_name = 'contacts' and records.record_key = sends.contact_id::varchar "
+        "where status = 'delivered'"
+    )[0][0]
+    assert sent == pytest.approx(persons, rel=0.05)
+    agreed = {row[0]: row[1] for row in asked.told("21_consent_by_channel")}
+    for channel, records in asked.meant(
+        "select channel, count(distinct person_no) from world.crm.consents "
+        "where purpose = '营销' and status = 'granted' group by channel"
+    ):
+        assert agreed[channel] == pytest.approx(records, rel=0.1), channel
+
+
+@pytest.mark.faults
+def test_answers_agree_with_each_other(asked):
+    """What is told by tier, by month, by cohort or by source adds up to the same."""
+    customers = asked.snapshot.execute("select count(*) from customers").fetchall()[0][0]
+    assert sum(row[1] for row in asked.told("01_customers_by_tier")) == customers
+    assert sum(row[1] for row in asked.told("11_systems_a_customer")) == customers
+    taken = {row[0]: row[1:] for row in asked.told("04_spend_by_source")}
+    tills = asked.told("05_anonymous_share")
+    assert (sum(row[1] for row in tills), sum(row[2] for row in tills)) == taken["tills"]
+    bought = asked.snapshot.execute(
+        "select count(distinct customer_id) from orders where amount_cents >= 0"
+    ).fetchall()[0][0]
+    assert sum(row[1] for row in asked.told("07_cohorts")) == bought
+    assert asked.told("28_checks_that_failed") == []
+    assert all(row[3] == 1 for row in asked.told("26_sync_rate"))
+    for name in QUESTIONS:
+        assert asked.told(name) or name == "28_checks_that_failed", name
