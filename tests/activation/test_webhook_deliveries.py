@@ -263,7 +263,7 @@ def test_sending_can_be_stopped_at_once_between_requests(world, monkeypatch):
 
 
 def test_a_part_that_empties_or_grows_tenfold_waits_for_a_person(world):
-    world.declare(guard={"part": "segment", "min_rows": 5})
+    world.declare(guard={"part": "segment", "min_rows": 5, "min_before": 1})
     few = [("a", "vip", 1), ("a", "new", 1)]
     world.send(few)
     many = [("a", "new", 1), *((f"c{n}", "new", 1) for n in range(20))]

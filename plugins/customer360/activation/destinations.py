@@ -52,11 +52,13 @@ class Guard(Strict):
     Attributes:
         max_growth: more than so many times the rows that the receiver holds.
         min_rows: a part that stays at or below so many rows is never stopped for growing.
+        min_before: a part of fewer rows may be empty the next day.
         part: column by which rows are watched apart, such as segment; all together without one.
     """
 
     max_growth: Annotated[float, Field(gt=1)] = 10
     min_rows: Annotated[int, Field(ge=0)] = 100
+    min_before: Annotated[int, Field(ge=1)] = 10
     part: Name | None = None
 
 

@@ -274,7 +274,8 @@ def _stopped(
     return [
         (str(name), before, now)
         for name, before, now in sorted(rows)
-        if before and (not now or now > max(before * guard.max_growth, guard.min_rows))
+        if (not now and before >= guard.min_before)
+        or (before and now > max(before * guard.max_growth, guard.min_rows))
     ]
 
 
