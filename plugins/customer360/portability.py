@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import sqlglot
 import yaml
@@ -88,8 +89,9 @@ def rendered(settings: Settings, engine: str) -> dict[str, str]:
                 DuckDBConnectionManager.close_all_connections()
     if not outcome.success:
         raise Customer360Error(f"the project cannot be rendered for {engine}: see dbt's message")
+    outcome_of: Any = outcome.result
     found = {}
-    for result in outcome.result.results:  # type: ignore[union-attr]
+    for result in outcome_of.results:
         sql = str(result.node.compiled_code)
         found[result.node.name] = _RELATION.sub(r"\1.\2.\3", sql) if engine == "spark" else sql
     return found
@@ -104,14 +106,16 @@ def _dispatch_for(engine: str) -> Iterator[None]:
     if engine == "duckdb":
         yield
         return
-    prefixes, quote = BaseDatabaseWrapper._get_adapter_macro_prefixes, DuckDBAdapter.quote
-    BaseDatabaseWrapper._get_adapter_macro_prefixes = lambda _: [engine, "duckdb", "default"]  # type: ignore[method-assign]
-    DuckDBAdapter.quote = classmethod(lambda _, name: f"`{name}`")  # type: ignore[method-assign, assignment]
+    wrapper: Any = BaseDatabaseWrapper
+    adapter: Any = DuckDBAdapter
+    before = wrapper._get_adapter_macro_prefixes, adapter.quote
+    # What we have no macro for is dbt's own, which is told apart by the adapter that is there.
+    wrapper._get_adapter_macro_prefixes = lambda _: [engine, "duckdb", "default"]
+    adapter.quote = classmethod(lambda _, name: f"`{name}`")
     try:
         yield
     finally:
-        BaseDatabaseWrapper._get_adapter_macro_prefixes = prefixes  # type: ignore[method-assign]
-        DuckDBAdapter.quote = quote  # type: ignore[method-assign]
+        wrapper._get_adapter_macro_prefixes, adapter.quote = before
 
 
 def not_portable(sql: str) -> list[str]:

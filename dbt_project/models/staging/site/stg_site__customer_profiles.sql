@@ -3,7 +3,7 @@ select
     {{ piece('anonymous_id') }} as piece,
     'record' as identifier_type,
     'shop.accounts:' || substr(user_id, 2) as identifier_value,
-    max_by(json_extract_string(context, '$.locale'), occurred_at) as language
+    max_by({{ json_text('context', '$.locale') }}, occurred_at) as language
 from {{ source_rows('site', 'events', piece='anonymous_id') }} as events
-where user_id is not null and json_extract_string(context, '$.locale') is not null
+where user_id is not null and {{ json_text('context', '$.locale') }} is not null
 group by anonymous_id, user_id
