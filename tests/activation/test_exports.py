@@ -29,7 +29,8 @@ WEEK = dt.timedelta(days=7)
 MEMBERS = Export("segment_members", key=("customer_id", "segment"))
 
 ALERTS = (
-    "select 'c1' as customer_id, 'a1' as alert_id, 'lapse' as kind, date '2026-02-20' as started_on,"
+    "select 'c1' as customer_id, 'a1' as alert_id, 'lapse' as kind,"
+    " date '2026-02-20' as started_on,"
     " 'buys less often' as reason_1, 'last visit 9 weeks ago' as reason_2,"
     " null::varchar as reason_3, 12000::bigint as value_at_risk_cents, 'store 7' as owner,"
     " 'call' as suggested_action, date '2026-03-20' as expires_on"
