@@ -9,6 +9,7 @@ from customer360 import quality_runs
 from customer360.exceptions import GateError
 from customer360.gate_report import Check
 from customer360.quality import run_gate
+from expectations.raw import RawTable, suites
 from expectations.suites import WARN, Suite, at_least, no_rows
 from tests.publish import company
 
@@ -88,3 +89,19 @@ def test_a_gate_that_refuses_is_remembered(settings, marts):
         ("bad", "No amount is negative", False, 1),
         ("bad", "volume (stop)", True, 1),
     ]
+
+
+def test_a_pattern_with_braces_is_asked_as_it_stands(settings, tmp_path):
+    path = tmp_path / "raw.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create schema desk; create schema audit; create schema meta")
+        connection.execute(
+            "create table desk.cases as "
+            "select unnest(['a12', 'a123']) as number, false as _is_deleted"
+        )
+        connection.execute("create table audit.desk__cases as select 1 as one")
+    rule = ("number: matches", "regexp_full_match(number, 'a[0-9]{2}')")
+    table = RawTable("desk", "cases", ("number",), (rule,), 1, 0.01, {})
+    first = suites([table], "run")[0]
+    with pytest.raises(GateError, match="number: matches: 1 rows?, keys a123"):
+        run_gate(settings, "raw", [first], path, "run")
