@@ -102,7 +102,7 @@ class World:
             },
             "destinations": {
                 "hook": {**common, "kind": "webhook", "connection": "hook", "batch_size": 5,
-                         "path": self.name, "retry": {"first_wait": 0}},
+                         "path": self.name, "parallel": 1, "retry": {"first_wait": 0}},
                 "table": {**common, "kind": "postgres", "connection": "desk",
                           "table": f"desk.{self.name}"},
             },
