@@ -379,6 +379,17 @@ class Segment(Strict):
         return columns_of(self.rule)
 
 
+class NextBestAction(Segment):
+    """What to do first for a customer for whom ``rule`` holds; ``description`` says why.
+
+    Attributes:
+        channel: where; empty leaves it to the customer's preference.
+    """
+
+    action: str
+    channel: str = ""
+
+
 class ChurnAlert(Strict):
     """When an alert is raised, who gets it and what they are told to do.
 
@@ -410,15 +421,17 @@ class Churn(Strict):
 
 
 class Audiences(Strict):
-    """Segments, tiers and alerts of a company.
+    """Segments, tiers, actions and alerts of a company.
 
     Attributes:
+        next_best_actions: the first whose rule holds for a customer is its next best action.
         active_months: who bought in so many months up to a month's end is an active customer then.
     """
 
     active_months: Annotated[int, Field(ge=1, le=24)] = 12
     value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
     segments: dict[Name, Segment]
+    next_best_actions: dict[Name, NextBestAction] = {}
     churn: Churn
 
     @model_validator(mode="after")

@@ -27,6 +27,10 @@ WRITER_POOL = "warehouse_writer"
 """One slot: one process at a time writes DuckDB files (a writer blocks even readers of others)."""
 
 
+TRAINING_POOL = "training"
+"""One slot: a training takes a core and some gigabytes, and reads published files only."""
+
+
 def source_pool(source: str) -> str:
     """Name of the pool that keeps a source system from being read by too many tasks at once."""
     return f"source_{source}"
@@ -36,6 +40,7 @@ def pools(sources: Iterable["SourceDeclaration"]) -> dict[str, tuple[int, str]]:
     """Pools that a deployment must have: name -> slots and description."""
     return {
         WRITER_POOL: (1, "One process at a time writes the warehouse files."),
+        TRAINING_POOL: (1, "One model at a time is trained."),
         **{
             source_pool(source.name): (source.at_once, f"Tasks that read {source.name} at once.")
             for source in sources

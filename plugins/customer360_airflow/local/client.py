@@ -92,6 +92,10 @@ class Client:
         """Switch every DAG on."""
         self.call("PATCH", "/api/v2/dags?dag_id_pattern=%25", json={"is_paused": False})
 
+    def pause(self, dag_id: str) -> None:
+        """Switch one DAG off."""
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": True})
+
     # runs -----------------------------------------------------------------------------------
 
     def trigger(self, dag_id: str, key: str) -> str:
