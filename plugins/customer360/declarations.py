@@ -51,9 +51,9 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
 
 def declared_destinations(settings: Settings) -> list[str]:
     """Names of the company's destinations, from configuration alone."""
-    from customer360.activation.destinations import load_destinations
+    from customer360.activation.destinations import declared_names
 
-    return list(load_destinations(settings).destinations)
+    return declared_names(settings)
 
 
 def check_day(settings: Settings, as_of: dt.date) -> None:

@@ -92,21 +92,27 @@ def test_publishing_hands_its_run_id_to_activation(monkeypatch):
             name,
             lambda settings, as_of, run_id, name=name: seen.append((name, as_of, run_id)) or {},
         )
+    monkeypatch.setattr(
+        pipeline, "deliver", lambda _, as_of, run_id, name: seen.append((name, as_of, run_id)) or {}
+    )
     outlets = OutletEvents()
     publish = tasks.PublishStep(step="publish", outlets=[assets.SNAPSHOT])
     publish.execute({"dag_run": DagRun(), "outlet_events": outlets})
     told = outlets.extras[assets.SNAPSHOT.name].extra
     older = AssetEvent({"run_id": "older"}, dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     newer = AssetEvent(told, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
-    activate = tasks.ActivateStep(step="activate")
-    activate.execute(
-        {
-            "dag_run": DagRun(dag_id="activate_customers", run_id="asset_triggered__later"),
-            "triggering_asset_events": {assets.SNAPSHOT: [newer, older]},
-        }
-    )
+    for step in (
+        tasks.ActivateStep(step="activate"),
+        tasks.DeliverStep(destination="crm", task_id="deliver"),
+    ):
+        step.execute(
+            {
+                "dag_run": DagRun(dag_id="activate_customers", run_id="asset_triggered__later"),
+                "triggering_asset_events": {assets.SNAPSHOT: [newer, older]},
+            }
+        )
     day, run_id = dt.date(2017, 12, 31), tasks.run_id_of(DagRun())
-    assert seen == [("publish", day, run_id), ("activate", day, run_id)]
+    assert seen == [(name, day, run_id) for name in ("publish", "activate", "crm")]
 
 
 def test_activation_without_a_snapshot_says_what_to_run():

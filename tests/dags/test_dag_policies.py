@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from customer360.declarations import declared_sources
+from customer360.declarations import declared_destinations, declared_sources
 from customer360.settings import PROJECT, load_settings
 from customer360_airflow.defaults import TRAINING_POOL, WRITER_POOL, pools
 from customer360_airflow.tasks import ExtractStep, TrainStep
@@ -138,7 +138,17 @@ def test_build_waits_for_every_source_and_publishes_last(dag_bag, sources):
 
 def test_activation_follows_the_published_snapshot(dag_bag):
     (published,) = dag_bag.dags["build_customer_360"].get_task("publish").outlets
-    assert waited_for(dag_bag.dags["activate_customers"]) == {published.name}
+    activation = dag_bag.dags["activate_customers"]
+    assert waited_for(activation) == {published.name}
+    assert activation.get_task("deliver").upstream_task_ids == {"activate"}
+    assert activation.deadline, "somebody is told when it is late"
+
+
+def test_each_destination_has_a_task_of_its_own(dag_bag):
+    deliver = dag_bag.dags["activate_customers"].get_task("deliver")
+    assert deliver.is_mapped
+    names = declared_destinations(load_settings())
+    assert deliver.expand_input.value == {"destination": names}
 
 
 def test_each_model_is_trained_by_a_task_of_its_own_with_a_limit(dag_bag):

@@ -20,7 +20,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class World:
             },
             "destinations": {
                 "hook": {**common, "kind": "webhook", "connection": "hook", "batch_size": 5,
-                         "path": self.name, "retry": {"first_wait": 0}},
+                         "path": self.name, "parallel": 1, "retry": {"first_wait": 0}},
                 "table": {**common, "kind": "postgres", "connection": "desk",
                           "table": f"desk.{self.name}"},
             },
@@ -174,13 +174,13 @@ def deliver(world: World, kind: str, runs: tuple[int, ...], kill: int | None, pl
 # --- what must hold -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class Receivers:
     """The outside world of all trials."""
 
     folder: Path
     address: str
-    server: Any
+    server: Any = None
 
     def outcome(self, world: World, kind: str) -> dict[str, Any]:
         if kind == "hook":
@@ -189,8 +189,6 @@ class Receivers:
             rows = connection.execute(
                 f"select customer_id, score from desk.{world.name}"
             ).fetchall()
-            keys = connection.execute("select count(*) from desk.customer360_received").fetchone()
-        assert keys
         return {"held": dict(rows), "twice": 0}
 
     def _of_hook(self, name: str) -> dict[str, Any]:
@@ -219,17 +217,25 @@ def receivers() -> Iterator[Receivers]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.activation.bench_receiver", str(folder)], cwd=PROJECT
         )
-        server = start_postgres(folder)
-        server.new_database()
         while not (folder / "port").exists():
             time.sleep(0.02)
         port = (folder / "port").read_text()
         try:
-            yield Receivers(folder, f"http://127.0.0.1:{port}", server)
+            yield Receivers(folder, f"http://127.0.0.1:{port}")
         finally:
             process.kill()
             process.wait()
-            server.stop()
+
+
+@pytest.fixture
+def with_table(receivers: Receivers, template: "World") -> Iterator["World"]:
+    """The company with a table in a real PostgreSQL, too."""
+    folder = receivers.folder / "server"
+    folder.mkdir()
+    receivers.server = start_postgres(folder)
+    receivers.server.new_database()
+    yield replace(template, desk=receivers.server.connection())
+    receivers.server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +243,7 @@ def template(receivers: Receivers, tmp_path_factory: pytest.TempPathFactory) -> 
     before = dict(os.environ)
     root = tmp_path_factory.mktemp("kills") / "template"
     root.mkdir()
-    world = World(root, "template", receivers.address, receivers.server.connection())
+    world = World(root, "template", receivers.address, {"conn_type": "postgres"})
     world.prepare()
     yield world
     os.environ.clear()
@@ -278,20 +284,22 @@ def kill_and_go_on(
     return receivers.outcome(world, kind), world
 
 
-def chosen(names: list[str], kind: str, each: int, seed: int = 7) -> list[int]:
+def chosen(names: list[str], stages: tuple[str, ...], each: int, seed: int = 7) -> list[int]:
     """Moments: so many in each stage, drawn at random."""
     draw = random.Random(seed)
     found = []
-    for stage in STAGES[kind]:
+    for stage in stages:
         places = [place for place, name in enumerate(names) if name == stage]
-        assert places or stage == "answered", f"no moment in stage {stage}"
-        found += draw.choices(places, k=each) if places else []
+        assert places, f"no moment in stage {stage}"
+        found += draw.choices(places, k=each)
     return sorted(found)
 
 
-def check_kills(template: World, receivers: Receivers, kind: str, each: int) -> int:
+def check_kills(
+    template: World, receivers: Receivers, kind: str, each: int, stages: tuple[str, ...]
+) -> int:
     expected, names, first = undisturbed(template, receivers, kind)
-    moments = chosen(names, kind, each)
+    moments = chosen(names, stages, each)
     for number in moments:
         outcome, _ = kill_and_go_on(template, receivers, kind, number, first)
         assert outcome == expected, f"killed at moment {number}, {names[number]}"
@@ -299,15 +307,24 @@ def check_kills(template: World, receivers: Receivers, kind: str, each: int) -> 
 
 
 def test_a_killed_delivery_goes_on_and_ends_the_same(template, receivers):
-    assert check_kills(template, receivers, "hook", 1) == len(STAGES["hook"])
+    assert check_kills(template, receivers, "hook", 1, ("entered", "answered")) == 2
+
+
+EACH = 5 * int(os.environ.get("CUSTOMER360_KILLS", "6")) // 4
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kind", ["hook", "table"])
-def test_a_delivery_killed_at_any_moment_goes_on_and_ends_the_same(template, receivers, kind):
-    each = 5 * int(os.environ.get("CUSTOMER360_KILLS", "6")) // 4
-    print(f"{check_kills(template, receivers, kind, each)} kills of a delivery to a {kind}")
+def test_a_delivery_to_a_service_killed_at_any_moment_goes_on(template, receivers):
+    kills = check_kills(template, receivers, "hook", EACH, STAGES["hook"])
+    print(f"{kills} kills of a delivery to a web service")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+def test_a_delivery_to_a_table_killed_at_any_moment_goes_on(with_table, receivers):
+    kills = check_kills(with_table, receivers, "table", EACH, STAGES["table"])
+    print(f"{kills} kills of a delivery to a table")
 
 
 # --- planted bugs -------------------------------------------------------------------------------
@@ -345,7 +362,11 @@ def consent_not_asked() -> None:
 
 @pytest.mark.parametrize(
     ("plant", "stage"),
-    [(done_before_sent, "request"), (key_dropped, "answered"), (consent_not_asked, "request")],
+    [
+        (key_dropped, "answered"),
+        pytest.param(done_before_sent, "request", marks=pytest.mark.faults),
+        pytest.param(consent_not_asked, "request", marks=pytest.mark.faults),
+    ],
 )
 def test_the_same_kills_see_a_planted_bug(template, receivers, plant, stage):
     expected, names, first = undisturbed(template, receivers, "hook")

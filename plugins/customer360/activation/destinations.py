@@ -295,8 +295,14 @@ def load_destinations(settings: Settings) -> Destinations:
     return _load(path, settings.company, stamp)
 
 
-@functools.lru_cache(maxsize=16)
-def _load(path: Path, company: str, _stamp: int) -> Destinations:
+def declared_names(settings: Settings) -> list[str]:
+    """Names alone, for those who read them again and again: nothing of them is checked."""
+    path = settings.config_dir / FILE
+    declared = _section(path, settings.company).get("destinations") if path.exists() else None
+    return list(declared) if isinstance(declared, dict) else []
+
+
+def _section(path: Path, company: str) -> dict[str, Any]:
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
     except yaml.YAMLError as error:
@@ -305,8 +311,13 @@ def _load(path: Path, company: str, _stamp: int) -> Destinations:
         raise ConfigError(f"{FILE}{line}: not valid YAML") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{FILE}: must hold one section a company")
+    return document.get(company) or {}
+
+
+@functools.lru_cache(maxsize=16)
+def _load(path: Path, company: str, _stamp: int) -> Destinations:
     try:
-        return Destinations.model_validate(document.get(company) or {})
+        return Destinations.model_validate(_section(path, company))
     except ValidationError as error:
         raise explain(path, company, error) from None
 
