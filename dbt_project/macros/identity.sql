@@ -11,9 +11,14 @@
     )
 {%- endmacro %}
 
-{#- Kinds of identifier at which a person is reached, or is known to the law. -#}
+{#- A nickname with the town, which is rarer than either. -#}
+{% macro placed_nickname(nickname, city) -%}
+    {{ nickname }} || '@' || regexp_replace({{ city }}, '市$', '')
+{%- endmacro %}
+
+{#- Kinds of identifier at which a person is reached, is called, or is known to the law. -#}
 {% macro is_personal_identifier(type) -%}
-    {{ type }} in ('phone', 'email', 'national_id', 'card')
+    ({{ type }} in ('phone', 'email', 'national_id', 'card') or {{ type }} like 'nickname:%')
 {%- endmacro %}
 
 {#- An identifier as it is published: its token where it is a person's. -#}
