@@ -486,12 +486,8 @@
   All rows of an entity from every source that feeds it: stg_<source>__<entity> is taken up by its
   name. No source: an empty table of the right types. `piece` is what a row hangs together with in its
   source (macros/increments.sql); null where the source's rows are computed wholly.
-  `is_kept` false: a view, for what must not lie about.
 -#}
-{% macro union_feeds(entity, is_kept=true) -%}
-    {%- if is_kept -%}
-        {{ config(materialized='incremental', piece='piece', fed_by={'raw': 'piece'}) }}
-    {%- endif -%}
+{% macro union_feeds(entity) -%}
     {%- set columns = entity_columns(entity) -%}
     select
         cast(source as varchar) as source,

@@ -7,8 +7,8 @@
   increment runs it over the touched pieces. What differed stands in `changes.<model>`, the rows before
   (is_now false) and after, and touches the pieces of the models that follow.
 
-  Without `fed_by` everything is computed and compared. Upstream 'raw' stands for the pieces that
-  source_rows(..., piece=...) shows; rows without a piece are compared wholly.
+  Without `fed_by` everything is computed and compared. The unions are fed by 'raw', the pieces that
+  source_rows(..., piece=...) shows; their rows without a piece are compared wholly.
 
   Whoever reads identify_customers is touched where an identifier's customer moved as well.
 -#}
@@ -81,7 +81,7 @@
     {%- set changes = changes_of(target) -%}
     {%- if not is_increment() -%}
         {%- do fill_anew(target, sql) -%}
-    {%- elif load_relation_of_changes(changes) -%}
+    {%- elif target.database ~ '.' ~ target.identifier in var('increment') -%}
         {#- An earlier attempt of this run has brought it up to date. -#}
         {%- call statement('main') -%} select 1 {%- endcall -%}
     {%- else -%}
@@ -90,14 +90,6 @@
     {%- do adapter.commit() -%}
     {{ return({'relations': [target]}) }}
 {% endmaterialization %}
-
-{% macro load_relation_of_changes(changes) -%}
-    {%- set found = run_query(
-        "select 1 from duckdb_tables() where database_name = '" ~ changes.database ~ "' and schema_name = 'changes'"
-        ~ " and table_name = '" ~ changes.identifier ~ "'"
-    ) -%}
-    {{ return(found | length > 0) }}
-{%- endmacro %}
 
 {#- `sql` in the order in which the model's rows are to lie (order_by): one customer's beside each other. -#}
 {% macro ordered(sql) -%}
@@ -112,31 +104,40 @@
     {%- do persist_docs(target, model) -%}
 {%- endmacro %}
 
+{#- The columns of a table that is there, quoted; a contract says them without asking the database. -#}
+{% macro columns_of(relation) -%}
+    {%- set names = [] -%}
+    {%- if model.config.contract.enforced -%}
+        {%- for name in model.columns -%} {%- do names.append(adapter.quote(name)) -%} {%- endfor -%}
+    {%- else -%}
+        {%- for column in adapter.get_columns_in_relation(relation) -%}
+            {%- do names.append(adapter.quote(column.name)) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(names | join(', ')) }}
+{%- endmacro %}
+
 {#- Delete and insert the rows by which `sql` and the table differ. -#}
 {% macro fill_differences(target, changes, sql) -%}
-    {%- set fed_by = config.get('fed_by') -%}
-    {%- set piece = config.get('piece') -%}
+    {%- set is_union = target.identifier.startswith('union_') -%}
+    {%- set fed_by = {'raw': 'piece'} if is_union else config.get('fed_by') -%}
+    {%- set piece = 'piece' if is_union else config.get('piece') -%}
     {%- set order_by = config.get('order_by') -%}
     {%- set fresh = api.Relation.create(database=changes.database, schema='changes', identifier='new_' ~ target.identifier) -%}
     {%- set touched = touched_pieces(target) -%}
-    {%- set names = [] -%}
-    {%- for column in adapter.get_columns_in_relation(target) -%}
-        {%- do names.append(adapter.quote(column.name)) -%}
-    {%- endfor -%}
-    {%- set columns = names | join(', ') -%}
+    {%- set columns = columns_of(target) -%}
     {%- set content = 'hash(' ~ columns ~ ')' -%}
     {%- set domain = 'true' -%}
     {%- if fed_by -%}
         {%- set domain = '(' ~ piece ~ ' is null or ' ~ piece ~ ' in (select piece from ' ~ touched ~ '))' -%}
-        {%- call statement('touched') -%}
-            create or replace table {{ touched }} as {{ touching_sql(model, fed_by) }}
-        {%- endcall -%}
     {%- endif -%}
-    {%- call statement('fresh') -%}
+    {#- One call: what dbt does around a statement costs more than most of these. -#}
+    {%- call statement('main') -%}
+        {%- if fed_by %}
+        create or replace table {{ touched }} as {{ touching_sql(model, fed_by) }};
+        {%- endif %}
         create or replace table {{ fresh }} as select {{ columns }} from ({{ sql }}
-        ) as computed
-    {%- endcall -%}
-    {%- call statement('changes') -%}
+        ) as computed;
         create or replace table {{ changes }} as
         with before as (
             select {{ content }} as content, count(*) as copies from {{ target }} where {{ domain }} group by all
@@ -152,17 +153,13 @@
         where {{ domain }} and {{ content }} in (select content from differing)
         union all
         select true as is_now, {{ columns }} from {{ fresh }}
-        where {{ content }} in (select content from differing)
-    {%- endcall -%}
-    {%- call statement('delete') -%}
+        where {{ content }} in (select content from differing);
         delete from {{ target }}
-        where {{ domain }} and {{ content }} in (select {{ content }} from {{ changes }} where not is_now)
-    {%- endcall -%}
-    {%- call statement('main') -%}
+        where {{ domain }} and {{ content }} in (select {{ content }} from {{ changes }} where not is_now);
         insert into {{ target }} ({{ columns }})
-        select {{ columns }} from {{ changes }} where is_now {{ 'order by ' ~ order_by if order_by }}
+        select {{ columns }} from {{ changes }} where is_now {{ 'order by ' ~ order_by if order_by }};
+        drop table {{ fresh }}
     {%- endcall -%}
-    {%- call statement('drop') -%} drop table {{ fresh }} {%- endcall -%}
 {%- endmacro %}
 
 {#-
@@ -172,12 +169,8 @@
 {% materialization table, adapter='duckdb' %}
     {%- set target = this.incorporate(type='table') -%}
     {%- if is_increment() and load_cached_relation(this) -%}
-        {%- set names = [] -%}
-        {%- for column in adapter.get_columns_in_relation(target) -%}
-            {%- do names.append(adapter.quote(column.name)) -%}
-        {%- endfor -%}
-        {%- call statement('empty') -%} delete from {{ target }} {%- endcall -%}
         {%- call statement('main') -%}
+            delete from {{ target }};
             insert into {{ target }} by name {{ ordered(sql) }}
         {%- endcall -%}
     {%- else -%}

@@ -24,7 +24,7 @@ from customer360.engagement.config import Engagement
 from customer360.exceptions import ConfigError, Customer360Error, GateError
 from customer360.metrics import load_definitions
 from customer360.settings import PROJECT, Settings
-from customer360.warehouse import disk_full, is_disk_full
+from customer360.warehouse import connect, disk_full, is_disk_full
 
 DBT_PROJECT = PROJECT / "dbt_project"
 GENERATED = "generated_sources.yml"
@@ -265,7 +265,7 @@ def run_dbt(
     project = assemble(settings)
     told = dbt_vars(config, as_of)
     if increment:
-        told["increment"] = True
+        told["increment"] = _brought_up_to_date(settings, marts.with_name(WORKSPACE_FILE))
         arguments = [*arguments, "--exclude-resource-type", "seed"]
     os.environ.update(
         {
@@ -316,6 +316,15 @@ def run_dbt(
     if not outcome.success:
         raise Customer360Error("dbt did not succeed; see its log")
     return counts
+
+
+def _brought_up_to_date(settings: Settings, workspace: Path) -> list[str]:
+    """Kept tables that an earlier step or attempt of this run has brought up to date."""
+    with connect(settings, workspace, read_only=True) as connection:
+        rows = connection.execute(
+            "select 'workspace.' || table_name from duckdb_tables() where schema_name = 'changes'"
+        ).fetchall()
+    return sorted(name for (name,) in rows)
 
 
 def whole_tables(settings: Settings) -> list[str]:
