@@ -28,11 +28,12 @@ channels as (
     from words
     where channel <> 'all'
     union
-    select distinct
+    select
         purpose,
         'all' as channel
     from words
-    where purpose not in (select purpose from words where channel <> 'all')
+    group by purpose
+    having count(*) filter (where channel <> 'all') = 0
 ),
 
 spoken as (

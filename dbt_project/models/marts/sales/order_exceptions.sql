@@ -8,7 +8,7 @@ with lines as (
         amount_cents,
         coalesce(currency, '{{ var("currency") }}') as currency,
         {{ refusal_of() }} as refusal
-    from {{ ref('union_order_lines') }} as lines_fed
+    from {{ ref('union_order_lines') }}
     where not coalesce(is_cancelled, false)
 ),
 
@@ -19,7 +19,7 @@ headers as (
         goods_cents - discount_cents as amount_cents,
         coalesce(currency, '{{ var("currency") }}') as currency,
         {{ refusal_of() }} as refusal
-    from {{ ref('union_orders') }} as headers_fed
+    from {{ ref('union_orders') }}
     where not coalesce(is_cancelled, false)
 ),
 

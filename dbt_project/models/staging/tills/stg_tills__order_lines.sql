@@ -13,7 +13,8 @@ with lines as (
         {{ real_phone('receipts.phone') }} as phone,
         receipts.sold_at
     from {{ source_rows('tills', 'receipt_lines', piece='receipt_no') }} as lines
-    left join {{ source_rows('tills', 'receipts', piece='receipt_no') }} as receipts on lines.receipt_no = receipts.receipt_no
+    left join {{ source_rows('tills', 'receipts', piece='receipt_no') }} as receipts
+        on lines.receipt_no = receipts.receipt_no
 ),
 
 shares as (
