@@ -21,7 +21,8 @@ HOUR_FORMAT = "%Y-%m-%dT%H"
 
 EVERY_HOUR = "5 * * * *"
 
-MONDAY_MORNING = "0 6 * * 1"
+AFTER_EVERY_HOUR = "20 * * * *"
+"""When the hourly lane has landed what it found."""
 
 
 def nightly(source: "SourceDeclaration") -> CronPartitionTimetable:
@@ -38,10 +39,11 @@ def hourly(source: "SourceDeclaration") -> CronPartitionTimetable:
     )
 
 
-def weekly(sources: Iterable["SourceDeclaration"]) -> CronPartitionTimetable:
-    """A run on Monday morning; its key is that Monday."""
-    zone = next(source.timezone for source in sources)
-    return CronPartitionTimetable(MONDAY_MORNING, timezone=zone, key_format=KEY_FORMAT)
+def after_hourly(source: "SourceDeclaration") -> CronPartitionTimetable:
+    """A run an hour with the keys of :func:`hourly`, once its sources have been read."""
+    return CronPartitionTimetable(
+        AFTER_EVERY_HOUR, timezone=source.timezone, run_offset=0, key_format=HOUR_FORMAT
+    )
 
 
 def last_start(sources: Iterable["SourceDeclaration"]) -> dt.datetime | None:
