@@ -17,7 +17,7 @@ def suites(feeds: dict[str, list[str]], as_of: str, totals: list[relations.Total
         *_identity(),
         *_marts(feeds, as_of),
         *relations.suites(feeds, totals),
-        *measures.suites(),
+        *measures.months(),
     ]
 
 

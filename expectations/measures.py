@@ -3,8 +3,8 @@
 from expectations.suites import WARN, Suite, no_result, no_rows, unique
 
 
-def suites() -> list[Suite]:
-    """Suites of ``customer_months`` and ``kpi_scorecard``."""
+def months() -> list[Suite]:
+    """The suite of ``customer_months``, which is built with the marts."""
     return [
         Suite(
             "main",
@@ -34,7 +34,13 @@ def suites() -> list[Suite]:
                     "is_active and orders_to_date < 1",
                 ),
             ],
-        ),
+        )
+    ]
+
+
+def scorecard() -> list[Suite]:
+    """The suite of ``kpi_scorecard``, which is built last."""
+    return [
         Suite(
             "main",
             "kpi_scorecard",

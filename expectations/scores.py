@@ -1,10 +1,11 @@
 """What is expected of scores and of the tables that hold them, before they are published."""
 
+from expectations import measures
 from expectations.suites import WARN, Suite, at_least, no_result, no_rows, unique
 
 
 def suites(segments: list[str]) -> list[Suite]:
-    """Suites of scored tables; ``segments`` are the names that are declared."""
+    """Suites of what is built last; ``segments`` are the names that are declared."""
     names = ", ".join(f"'{name}'" for name in segments) or "''"
     return [
         Suite(
@@ -139,6 +140,7 @@ def suites(segments: list[str]) -> list[Suite]:
                 ),
             ],
         ),
+        *measures.scorecard(),
         Suite("main", "holdouts", [unique("holdout_id")]),
         Suite(
             "main",

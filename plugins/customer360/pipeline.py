@@ -432,7 +432,7 @@ def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[
 def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Build every model that needs no score, on what :func:`resolve_identities` left."""
     from customer360 import increments
-    from customer360.transform import PEOPLE, VAULT_FILE, WORKSPACE_FILE, run_dbt
+    from customer360.transform import LAST, PEOPLE, VAULT_FILE, WORKSPACE_FILE, run_dbt
 
     config = load_config(settings)
     with _step(settings, run_id, "build_marts") as result:
@@ -453,7 +453,8 @@ def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, An
         with connect(settings, work_file) as connection:
             connection.execute("create schema if not exists scores")
             connection.execute("create schema if not exists changes")
-        selection = ["--exclude", "path:models/activation", "path:models/engagement", *PEOPLE]
+        later = ["path:models/activation", "path:models/engagement", *LAST]
+        selection = ["--exclude", *later, *PEOPLE]
         selection += ["--exclude-resource-type", "unit_test"]
         result |= run_dbt(
             settings, config, as_of, work_file, ["build", *selection], increment=bool(base)
@@ -562,7 +563,7 @@ def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Decide what to do for whom on the next day, and remember it before anything is sent."""
     from customer360.engagement.config import load_engagement
     from customer360.engagement.step import engage as decide
-    from customer360.transform import WORKSPACE_FILE, run_dbt
+    from customer360.transform import LAST, WORKSPACE_FILE, run_dbt
 
     config = load_config(settings)
     rules = load_engagement(settings)
@@ -575,7 +576,8 @@ def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
             for name, path in attached.items():
                 connection.execute(f"attach {literal(path)} as {name} (read_only)")
             result |= decide(connection, _engine(settings), config, rules, as_of, run_id)
-        selection = ["--select", "path:models/engagement", "--exclude-resource-type", "unit_test"]
+        selection = ["--select", "path:models/engagement", *LAST]
+        selection += ["--exclude-resource-type", "unit_test"]
         result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])
     return result
 

@@ -43,6 +43,9 @@ RUN_VARS = ("as_of", "cutoff", "increment")
 PARSED = "parsed_rules"
 """Says which rules the parsed project in dbt's folder is of."""
 
+LAST = ("kpi_scorecard",)
+"""The marts that look at everything before them, at what was decided in this run too."""
+
 PEOPLE = ("+union_person_records", "+union_identifiers")
 """The models that identity resolution reads, with what they are built from; nothing else is."""
 

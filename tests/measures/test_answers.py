@@ -69,6 +69,7 @@ def asked() -> Iterator[Asked]:
             pipeline.audit(settings, as_of, "run", "marts")
             for step in (
                 pipeline.train_if_needed, pipeline.score, pipeline.build_scored_marts,
+                pipeline.engage,
             ):  # fmt: skip
                 step(settings, as_of, "run")
             pipeline.audit(settings, as_of, "run", "scores")

@@ -75,3 +75,13 @@ def test_the_way_is_told_and_a_constant_begins_nowhere():
     assert Warehouse(MANIFEST).trace("wide", "spend")[0] == Lineage(
         "wide", "spend", "shop", "lines", "fen", ("orders", "stg_shop")
     )
+
+
+def test_a_model_that_cannot_be_read_ends_the_way_and_says_so():
+    nodes = {**MANIFEST["nodes"], "stg_till": node("stg_till", "select ) from", schema="staging")}
+    nodes["stg_till"]["columns"] = {"cents": {}, "id": {}}
+    found = Warehouse({**MANIFEST, "nodes": nodes}).trace("wide", "spend")
+    assert {(way.source, way.source_table) for way in found} == {
+        ("shop", "lines"),
+        ("unread", "stg_till"),
+    }

@@ -117,6 +117,7 @@ def published(
         pipeline.train_if_needed(settings, as_of, run_id)
         pipeline.score(settings, as_of, run_id)
         pipeline.build_scored_marts(settings, as_of, run_id)
+        pipeline.engage(settings, as_of, run_id)
         pipeline.audit(settings, as_of, run_id, "scores")
         pipeline.publish(settings, as_of, run_id)
         return duckdb.connect(str(snapshot_path(settings)), read_only=True)

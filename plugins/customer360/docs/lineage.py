@@ -10,11 +10,18 @@ from typing import Any
 
 import sqlglot
 from sqlglot import expressions as exp
+from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node, lineage
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope
 
 DIALECT = "duckdb"
+
+RAW_COLUMNS = ("_version_at", "_as_of", "_is_deleted", "_row_hash", "_batch")
+"""What every table of the raw layer has beside its contract's columns."""
+
+UNREAD = "unread"
+"""Stands for the source where a model's SQL is more than sqlglot reads."""
 
 Column = tuple[str, str]
 """(relation, column); a relation is ``schema.name``."""
@@ -27,7 +34,8 @@ class Lineage:
     Attributes:
         through: the models between, nearest to the mart first.
         source, source_table: where it begins; ``source`` is ``identity`` where identity resolution
-            says it, ``scores`` where a model does, ``meta`` where the raw layer does.
+            says it, ``scores`` where a model does, ``meta`` where the raw layer does, ``unread``
+            where the way cannot be followed further.
     """
 
     table: str
@@ -49,7 +57,7 @@ class Warehouse:
         for node in manifest["sources"].values():
             relation = f"{node['schema']}.{node['identifier']}"
             self.sources[relation] = (node["source_name"], node["name"])
-            self.columns[relation] = list(node["columns"])
+            self.columns[relation] = [*node["columns"], *RAW_COLUMNS]
         for node in _in_order(manifest):
             relation = f"{node['schema']}.{node['alias'] or node['name']}"
             sql = node.get("compiled_code")
@@ -57,7 +65,12 @@ class Warehouse:
                 self.sources[relation] = ("seeds", node["name"])
                 self.columns[relation] = list(node["columns"])
                 continue
-            self._read(relation, sql)
+            try:
+                self._read(relation, sql)
+            except SqlglotError:
+                # The way ends there and says so; the other columns' ways are still told.
+                self.sources[relation] = (UNREAD, node["name"])
+                self.columns[relation] = list(node["columns"])
 
     def trace(self, table: str, column: str, schema: str = "main") -> list[Lineage]:
         """Where a column of a mart begins, shortest way first; a constant begins nowhere."""
