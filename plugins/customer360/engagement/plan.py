@@ -49,7 +49,7 @@ REASONS = (
     "capacity",
     "coupon_budget",
 )
-"""Why a touch is held back, in the order in which it is asked; documented in engagement.yml."""
+"""Why a touch is held back, in the order in which it is asked (README, "Touch customers")."""
 
 _CODE = {name: number for number, name in enumerate(REASONS)}
 NONE = -1
