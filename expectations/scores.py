@@ -32,6 +32,69 @@ def suites(segments: list[str]) -> list[Suite]:
         ),
         Suite(
             "main",
+            "customer_value",
+            [
+                unique("customer_id"),
+                no_rows(
+                    "A forecast lies within its interval",
+                    "customer_id",
+                    "expected_spend_cents < expected_spend_low_cents "
+                    "or expected_spend_cents > expected_spend_high_cents "
+                    "or expected_orders < 0 or isnan(expected_orders)",
+                ),
+                no_result(
+                    "Every customer with features has a forecast",
+                    "select customer_id from main.customer_features where customer_id not in "
+                    "(select customer_id from {batch} where expected_orders is not null)",
+                ),
+            ],
+        ),
+        Suite(
+            "main",
+            "customer_segments",
+            [
+                unique("customer_id, kind, segment"),
+                no_result(
+                    "Nobody has two personas",
+                    "select customer_id from {batch} where kind = 'persona' "
+                    "group by customer_id having count(*) > 1",
+                ),
+            ],
+        ),
+        Suite(
+            "main",
+            "customer_sentiment",
+            [
+                unique("customer_id"),
+                no_rows(
+                    "Sentiment lies between -1 and 1",
+                    "customer_id",
+                    "sentiment_index is null or sentiment_index not between -1 and 1",
+                ),
+            ],
+        ),
+        Suite("main", "text_sentiment", [unique("text_key")]),
+        Suite(
+            "main",
+            "channel_preference",
+            [
+                unique("customer_id, channel"),
+                no_rows(
+                    "A probability is between 0 and 1",
+                    "customer_id, channel",
+                    "response_probability is null or response_probability not between 0 and 1",
+                ),
+                no_result(
+                    "Everyone has one best channel",
+                    "select customer_id from {batch} group by customer_id "
+                    "having count(*) filter (is_best) <> 1",
+                ),
+            ],
+        ),
+        Suite("main", "next_best_action", [unique("customer_id")]),
+        Suite("main", "model_runs", [at_least(1, "Models have scored"), unique("model")]),
+        Suite(
+            "main",
             "customer_360",
             [
                 at_least(1, "There are customers"),

@@ -165,7 +165,9 @@ def made_up_company(customers: int) -> duckdb.DuckDBPyConnection:
             date '2025-01-01' + (hash(range, 3) % 700)::int as sent_on,
             case when hash(range, 2) % 5 = 0
                 then timestamp '2025-01-01' + to_hours((hash(range, 4) % 9000)::int) end
-                as first_answered_at
+                as opened_at,
+            null::timestamp as clicked_at,
+            true as is_delivered
         from range({customers} * 5);
         create table unify.identify_customers as
         select 'record' as identifier_type, customer_id as identifier_value, customer_id

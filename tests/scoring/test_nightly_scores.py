@@ -61,19 +61,21 @@ def whole(shop):
         }
     )
     answered = touches["sent_on"] + pd.to_timedelta(random.integers(0, 24, rows), unit="h")
-    touches["first_answered_at"] = answered.where(responded)
-    good = random.random(400) < 0.7
+    touches["opened_at"] = answered.where(responded)
+    touches["clicked_at"] = pd.NaT
+    touches["is_delivered"] = True
+    good = random.random(600) < 0.7
     texts = pd.DataFrame(
         {
             "source": "voice",
             "identifier_type": "record",
-            "identifier_value": random.choice(people, 400),
-            "text_id": [f"t{one}" for one in range(400)],
+            "identifier_value": random.choice(people, 600),
+            "text_id": [f"t{one}" for one in range(600)],
             "kind": "review",
             "said_at": pd.Timestamp("2025-06-01")
-            + pd.to_timedelta(random.integers(0, 200, 400), unit="D"),
-            "rating": np.where(random.random(400) < 0.1, np.nan, np.where(good, 5.0, 1.0)),
-            "body": np.where(good, random.choice(GOOD, 400), random.choice(BAD, 400)),
+            + pd.to_timedelta(random.integers(0, 200, 600), unit="D"),
+            "rating": np.where(random.random(600) < 0.1, np.nan, np.where(good, 5.0, 1.0)),
+            "body": np.where(good, random.choice(GOOD, 600), random.choice(BAD, 600)),
         }
     )
     shop.register("given_touches", touches)

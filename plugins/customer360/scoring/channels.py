@@ -121,9 +121,9 @@ TOUCHES = """
         channel,
         (is_opened or is_clicked or is_redeemed) as responded,
         sent_on,
-        first_answered_at
+        least(opened_at, clicked_at) as first_answered_at
     from campaign_touches
-    where customer_id is not null and channel is not null and sent_on is not null
+    where customer_id is not null and channel is not null and sent_on is not null and is_delivered
 """
 
 
