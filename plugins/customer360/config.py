@@ -424,8 +424,8 @@ class Audiences(Strict):
     """Segments, tiers, actions and alerts of a company.
 
     Attributes:
-        active_months: who bought in so many months up to a month's end is an active customer then.
         next_best_actions: the first whose rule holds for a customer is its next best action.
+        active_months: who bought in so many months up to a month's end is an active customer then.
     """
 
     active_months: Annotated[int, Field(ge=1, le=24)] = 12

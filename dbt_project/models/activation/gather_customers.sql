@@ -191,7 +191,9 @@ contacted as (
         max(occurred_on) filter (where direction = 'inbound') as last_inbound_on,
         max(occurred_on) filter (where direction = 'outbound') as last_outbound_on,
         cast(
-            count(*) filter (where direction = 'inbound' and occurred_on > {{ add_days(as_of(), -91) }}) as integer
+            count(*) filter (
+                where direction = 'inbound' and occurred_on > {{ add_days(as_of(), -91) }}
+            ) as integer
         ) as inbound_touches_13_weeks
     from {{ ref('customer_touchpoints') }}
     group by customer_id

@@ -83,7 +83,8 @@ claims as (
         source,
         record_id,
         false as is_verified,
-        is_organisation or {{ family_name('name') }} is null or {{ given_name('name') }} is not null as is_whole,
+        is_organisation or {{ family_name('name') }} is null or {{ given_name('name') }} is not null
+            as is_whole,
         cast(null as varchar) as detail,
         observed_at
     from people

@@ -35,7 +35,11 @@ places as (
     from {{ source('identity', 'customer_identifiers') }} as known
     left join {{ source('identity', 'identity_stop_list') }} as stopped
         on known.kind = stopped.kind and known.value = stopped.value
-    where known.kind = 'phone' and known.learned_to is null and known.held_to is null and stopped.value is null
+    where
+        known.kind = 'phone'
+        and known.learned_to is null
+        and known.held_to is null
+        and stopped.value is null
 ),
 
 shared as (
@@ -54,13 +58,13 @@ families as (
 
 pairs as (
     select
-        one.customer_id as customer_l,
+        first_one.customer_id as customer_l,
         other.customer_id as customer_r,
-        bool_or(one.place like 'home:%') as is_one_home,
-        bool_or(one.place like 'phone:%') as is_one_phone
-    from shared as one
-    inner join shared as other on one.place = other.place and one.customer_id < other.customer_id
-    group by one.customer_id, other.customer_id
+        bool_or(first_one.place like 'home:%') as is_one_home,
+        bool_or(first_one.place like 'phone:%') as is_one_phone
+    from shared as first_one
+    inner join shared as other on first_one.place = other.place and first_one.customer_id < other.customer_id
+    group by first_one.customer_id, other.customer_id
 ),
 
 namesakes as (
@@ -68,8 +72,8 @@ namesakes as (
         pairs.customer_l,
         pairs.customer_r
     from pairs
-    inner join families as one on pairs.customer_l = one.customer_id
-    inner join families as other on pairs.customer_r = other.customer_id and one.family = other.family
+    inner join families as first_one on pairs.customer_l = first_one.customer_id
+    inner join families as other on pairs.customer_r = other.customer_id and first_one.family = other.family
 ),
 
 ties as (

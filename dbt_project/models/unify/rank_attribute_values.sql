@@ -24,7 +24,11 @@ evidence as (
         row_number() over (
             partition by customer_id, attribute, value
             order by
-                master_place asc, is_verified desc, trust_place asc, observed_at desc nulls last, record_id asc
+                master_place asc,
+                is_verified desc,
+                trust_place asc,
+                observed_at desc nulls last,
+                record_id asc
         ) = 1
 ),
 

@@ -24,3 +24,4 @@ from (
     from {{ ref('identifier_sightings') }}
     where {{ is_personal_identifier('identifier_type') }}
 ) as identifiers
+where value is not null
