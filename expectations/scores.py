@@ -139,4 +139,29 @@ def suites(segments: list[str]) -> list[Suite]:
                 ),
             ],
         ),
+        Suite("main", "holdouts", [unique("holdout_id")]),
+        Suite(
+            "main",
+            "touch_plan",
+            [
+                unique("touch_id"),
+                no_rows(
+                    "A touch is made, or says why not",
+                    "touch_id",
+                    "is_planned = (held_because is not null)",
+                ),
+                no_rows(
+                    "A touch that is made says how and when",
+                    "touch_id",
+                    "is_planned and (channel is null or planned_at is null)",
+                ),
+                no_result(
+                    "No marketing reaches who is held out",
+                    "select touches.touch_id from {batch} as touches "
+                    "inner join main.holdouts as held on touches.customer_id = held.customer_id "
+                    "where touches.is_planned and touches.purpose = 'marketing' "
+                    "and held.arm = 'control' and held.campaign in ('global', touches.name)",
+                ),
+            ],
+        ),
     ]

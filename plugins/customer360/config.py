@@ -507,6 +507,7 @@ class ExportPolicy(Strict):
             (``changes`` holds everything as added and the manifest says so).
         spreadsheet: also write ``*.spreadsheet.csv``, with a byte-order mark and with formulas
             neutralised, for people who open it by double click.
+        json_lines: also write ``*.jsonl``, one JSON object a row.
         keep_days: exports written so many days ago are cleared away; the newest and what receivers
             hold never are.
     """
@@ -514,6 +515,7 @@ class ExportPolicy(Strict):
     acknowledge: Literal["on_write", "by_receiver"] = "on_write"
     lost_previous: Literal["fail", "restate"] = "fail"
     spreadsheet: bool = False
+    json_lines: bool = False
     keep_days: Annotated[int, Field(ge=0)] = 90
 
 
@@ -802,10 +804,11 @@ def _checked(path: Path, company: str, model: type[Declared]) -> Declared:
     try:
         return model.model_validate(_section(path, company))
     except ValidationError as error:
-        raise _explain(path, company, error) from None
+        raise explain(path, company, error) from None
 
 
-def _explain(path: Path, company: str, error: ValidationError) -> ConfigError:
+def explain(path: Path, company: str, error: ValidationError) -> ConfigError:
+    """What pydantic says of a section, as a user reads it: file, place and mend."""
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in (company, *item["loc"]))

@@ -39,6 +39,7 @@ MARTS_FILE = "customer360.duckdb"
 RESOLVED_MARK = "resolved"
 INGEST = "ingest_"
 TAKEN_UP = "taken_up"
+DELIVER = "deliver_"
 SHOWN_WEAK = 5
 
 
@@ -146,6 +147,7 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
 
 def _checked_config(settings: Settings) -> Config:
+    from customer360.activation.destinations import load_destinations
     from customer360.engagement.config import load_engagement
     from customer360.identity.config import load_identity_config
     from customer360.transform import check_rules, check_touching
@@ -154,6 +156,7 @@ def _checked_config(settings: Settings) -> Config:
     check_rules(config)
     load_identity_config(settings)
     check_touching(load_engagement(settings), config)
+    load_destinations(settings)
     return config
 
 
@@ -577,6 +580,19 @@ def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     return result
 
 
+def answer_hour(settings: Settings, hour: dt.datetime) -> dict[str, Any]:
+    """Answer the carts that were left before ``hour`` (naive, the company's clock).
+
+    It reads landing and the snapshot, so that it can run beside a nightly build.
+    """
+    from customer360.engagement import hourly
+    from customer360.engagement.config import load_engagement
+
+    config = _checked_config(settings)
+    with _mendable(settings, "answer_hour"):
+        return hourly.answer(settings, _engine(settings), config, load_engagement(settings), hour)
+
+
 def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Publish what passed every audit, once."""
     from customer360 import increments
@@ -640,7 +656,7 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     config = load_config(settings)
     policy = config.policies.exports
     engine = _engine(settings)
-    snapshot = _published_file(settings, engine, run_id)
+    snapshot = _published(settings, engine, run_id)
     with _step(settings, run_id, "activate", writes=False) as result:
         refusal = None
         told: list[dict[str, Any]] = []
@@ -666,6 +682,60 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     return {**result, "findings": told} if told else result
 
 
+def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -> dict[str, Any]:
+    """Send one destination what it does not hold yet of the snapshot that ``run_id`` published.
+
+    Raises:
+        GateError: sending waits for a person: a weak field, the switch, or a guard.
+        DeliveryError: the receiver is not what was declared, or does not answer.
+    """
+    from customer360.activation import sending
+
+    config = load_config(settings)
+    engine = _engine(settings)
+    snapshot = _published(settings, engine, run_id)
+    with _step(settings, run_id, f"{DELIVER}{destination}", writes=False) as result:
+        what = f"nothing is sent to {destination}"
+        trust.require(settings, config, as_of, snapshot, "sending", what)
+        done = sending.deliver(settings, engine, config, destination, snapshot, as_of, run_id)
+        result |= done.as_dict()
+    findings = [asdict(finding) for finding in done.findings()]
+    return {**result, "findings": findings} if findings else result
+
+
+def preview_delivery(
+    settings: Settings, as_of: dt.date, run_id: str, destination: str, out: Path | None = None
+) -> dict[str, Any]:
+    """What :func:`deliver` would send now, with its first rows; all of them to ``out``."""
+    from customer360.activation import sending
+
+    config = load_config(settings)
+    engine = _engine(settings)
+    snapshot = _published(settings, engine, run_id)
+    plan, sample = sending.dry_run(
+        settings, engine, config, destination, snapshot, as_of, run_id, out
+    )
+    return {
+        "destination": destination,
+        "status": "stopped by its guard" if plan.stopped else "dry run",
+        "rows": plan.wanted,
+        "holds": plan.holds,
+        **plan.counts,
+        "held": plan.held,
+        "waiting": plan.waiting,
+        "stopped": list(plan.stopped),
+        "sample": sample,
+    }
+
+
+def _published(settings: Settings, engine: Engine, run_id: str) -> Path:
+    """The snapshot that a run has published."""
+    run = state.get_run(engine, run_id)
+    if run is None or not run["snapshot"]:
+        raise Customer360Error(f"run {run_id} has published nothing that could be sent")
+    return settings.snapshots_dir / str(run["snapshot"])
+
+
 def train(
     settings: Settings, as_of: dt.date, run_id: str, model: str, *, only_if_due: bool = True
 ) -> dict[str, Any]:
@@ -685,7 +755,7 @@ def train(
     config = load_config(settings)
     engine = _engine(settings)
     wanted = score_named(model)
-    snapshot = _published_file(settings, engine, run_id)
+    snapshot = _published(settings, engine, run_id)
     trust.require(settings, config, as_of, snapshot, "scoring", "no challenger is trained")
     with connect(settings, snapshot, read_only=True) as connection:
         given = _given(config, connection, as_of)
@@ -718,18 +788,6 @@ def _texts_of(settings: Settings, config: Config, as_of: dt.date, run_id: str) -
             yield file
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _published_file(settings: Settings, engine: Engine, run_id: str) -> Path:
-    """The file that a run published.
-
-    Raises:
-        Customer360Error: it has published nothing.
-    """
-    run = state.get_run(engine, run_id)
-    if run is None or not run["snapshot"]:
-        raise Customer360Error(f"run {run_id} has published nothing")
-    return settings.snapshots_dir / str(run["snapshot"])
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -783,6 +841,11 @@ def status(settings: Settings) -> dict[str, Any]:
         "alerts": published.get("alerts"),
         "snapshot": str(settings.snapshots_dir / run["snapshot"]) if run["snapshot"] else None,
         "exports": exported,
+        "deliveries": {
+            name.removeprefix(DELIVER): result
+            for name, result in results.items()
+            if name.startswith(DELIVER)
+        },
         "model": results.get("score", {}).get("model_version"),
         "models": {
             name: one["model_version"]
@@ -872,10 +935,22 @@ def format_summary(status: dict[str, Any]) -> str:
             if done["path"]
             else f"export     {name:<20}held back: {done['message']}"
         )
+    lines += [_delivery_line(name, done) for name, done in status["deliveries"].items()]
     seconds = status["seconds"]
     lines += ["", "seconds    " + ", ".join(f"{name} {spent:g}" for name, spent in seconds.items())]
     lines.append(f"           {sum(seconds.values()):.1f} in all steps")
     return "\n".join(lines)
+
+
+def _delivery_line(name: str, done: dict[str, Any]) -> str:
+    if "rows" not in done:
+        return f"delivery   {name:<20}{done.get('error', 'not finished')}"
+    changes = f"+{done['added']:,} ~{done['changed']:,} -{done['removed']:,}"
+    waits = [f"{done[word]:,} {word}" for word in ("failed", "dead", "unknown") if done[word]]
+    held = sum(done["held"].values())
+    waits += [f"{held:,} held"] if held else []
+    tail = f"  ({', '.join(waits)})" if waits else ""
+    return f"delivery   {name:<20}{done['rows']:>8,} rows, {changes}  {done['status']}{tail}"
 
 
 def _weak_lines(weak: list[dict[str, Any]]) -> list[str]:

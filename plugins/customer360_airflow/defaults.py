@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from customer360_airflow import callbacks
 
@@ -51,6 +53,19 @@ LONG = dt.timedelta(hours=1)
 """Time limits of a task: bookkeeping, and work in proportion to the data."""
 
 
+LATEST = dt.timedelta(hours=2)
+"""After so long in the queue or at work, somebody is told that a run is late."""
+
+
+def deadline(after: dt.timedelta = LATEST) -> DeadlineAlert:
+    """Tells the notify webhook when a run has not ended in time; the run itself goes on."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=after,
+        callback=SyncCallback("customer360_airflow.callbacks.tell_deadline_missed"),
+    )
+
+
 def default_args(owner: str = OWNER) -> dict[str, Any]:
     """Arguments that every task starts from.
 
@@ -79,6 +94,7 @@ def customer360_dag(
     tags: Iterable[str] = (),
     start: dt.datetime | None = None,
     end: dt.datetime | None = None,
+    deadline: DeadlineAlert | None = None,
 ) -> DAG:
     """A DAG with the house's defaults, to be used as a context manager.
 
@@ -92,6 +108,7 @@ def customer360_dag(
         start: first moment at which the schedule may start a run; None lets it begin with the
             first moment after the DAG is switched on.
         end: last moment at which the schedule may start a run.
+        deadline: who is told when a run takes too long.
     """
     return DAG(
         dag_id,
@@ -105,4 +122,5 @@ def customer360_dag(
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=True,
+        deadline=deadline,
     )

@@ -21,6 +21,9 @@ HOUR_FORMAT = "%Y-%m-%dT%H"
 
 EVERY_HOUR = "5 * * * *"
 
+AFTER_EVERY_HOUR = "20 * * * *"
+"""When the hourly lane has landed what it found."""
+
 
 def nightly(source: "SourceDeclaration") -> CronPartitionTimetable:
     """A run a night; its key is the day that has just ended, the tick before its own."""
@@ -33,6 +36,13 @@ def hourly(source: "SourceDeclaration") -> CronPartitionTimetable:
     """A run an hour, five minutes past, for all that happened before the hour began."""
     return CronPartitionTimetable(
         EVERY_HOUR, timezone=source.timezone, run_offset=0, key_format=HOUR_FORMAT
+    )
+
+
+def after_hourly(source: "SourceDeclaration") -> CronPartitionTimetable:
+    """A run an hour with the keys of :func:`hourly`, once its sources have been read."""
+    return CronPartitionTimetable(
+        AFTER_EVERY_HOUR, timezone=source.timezone, run_offset=0, key_format=HOUR_FORMAT
     )
 
 

@@ -168,6 +168,36 @@ class ExtractStep(Step):
         return result
 
 
+def hour_of(dag_run: Any) -> dt.datetime:
+    """The hour, on the company's clock, that ends what a run works on: its partition key.
+
+    Raises:
+        AirflowFailException: the run has no key, or one that is no hour.
+    """
+    key = dag_run.partition_key
+    try:
+        return dt.datetime.strptime(key or "", schedules.HOUR_FORMAT)  # noqa: DTZ007, the company's own
+    except ValueError:
+        raise AirflowFailException(
+            f"This run of {dag_run.dag_id} has the partition key {key!r}; it needs "
+            "an hour of the company's day. Start it with a key such as 2026-07-01T14."
+        ) from None
+
+
+class AnswerHourStep(BaseOperator):
+    """Answers what customers did before the hour that is the run's partition key."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Call the library."""
+        from customer360 import pipeline
+
+        started = time.monotonic()
+        hour = hour_of(context["dag_run"])
+        with told_plainly():
+            result = pipeline.answer_hour(load_settings(), hour)
+        return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
 class ExtractHourStep(ExtractStep):
     """Brings in what ``source`` has before the hour that is the run's partition key."""
 
@@ -176,14 +206,7 @@ class ExtractHourStep(ExtractStep):
         from customer360 import pipeline
 
         started = time.monotonic()
-        key = context["dag_run"].partition_key
-        try:
-            hour = dt.datetime.strptime(key or "", schedules.HOUR_FORMAT)  # noqa: DTZ007, the company's own
-        except ValueError:
-            raise AirflowFailException(
-                f"This run of {context['dag_run'].dag_id} has the partition key {key!r}; it needs "
-                "an hour of the company's day. Start it with a key such as 2026-07-01T14."
-            ) from None
+        hour = hour_of(context["dag_run"])
         reach.lend()
         with told_plainly():
             result = pipeline.extract_hour(load_settings(), self.source, hour)
@@ -244,6 +267,11 @@ class PublishStep(Step):
 class ActivateStep(Step):
     """Works for the run that published the snapshot which started this run."""
 
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library, which may write to object storages."""
+        reach.lend()
+        return super().run_step(settings, as_of, context)
+
     def run_id(self, context: Context) -> str:
         """The publishing run's id, from the newest event of the snapshot.
 
@@ -263,6 +291,23 @@ class ActivateStep(Step):
             )
         newest = max(events, key=lambda event: event.timestamp)
         return str(newest.extra["run_id"])
+
+
+class DeliverStep(ActivateStep):
+    """Sends one destination what it does not hold yet; mapped over the declared destinations."""
+
+    template_fields = ("destination",)
+
+    def __init__(self, *, destination: str, **kwargs: Any) -> None:
+        super().__init__(step="deliver", **kwargs)
+        self.destination = destination
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library; receivers are reached by Airflow's Connections."""
+        from customer360 import pipeline
+
+        reach.lend()
+        return pipeline.deliver(settings, as_of, self.run_id(context), self.destination)
 
 
 class TrainStep(ActivateStep):

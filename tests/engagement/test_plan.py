@@ -94,6 +94,12 @@ def test_service_goes_out_without_consent_and_counts_for_one_voice(desk):
     assert planned["c1", "sale"][1] in ("one_voice", "holdout_global")
 
 
+def test_a_company_that_declares_nothing_touches_nobody(desk):
+    desk.person("c1", "phone", consents=("sms",))
+    desk.rules = {}
+    assert desk.plan() == {}
+
+
 def test_a_template_without_its_variable_stops_before_anything_is_sent(desk):
     desk.rules["templates"] = {"hello": "Dear {name}, {points} points"}
     with pytest.raises(ConfigError, match=r"campaigns.sale.template: 'hello' uses \{points\}"):

@@ -76,6 +76,10 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     return result
 
 
+def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -> dict[str, Any]:
+    return _do(settings, f"deliver:{destination}", as_of=str(as_of), run_id=run_id)
+
+
 def status(settings: Settings) -> dict[str, Any]:
     result: dict[str, Any] = json.loads((settings.data_dir / "fake" / "status.json").read_text())
     return result

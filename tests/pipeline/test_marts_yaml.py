@@ -9,7 +9,7 @@ import yaml
 
 from customer360.transform import DBT_PROJECT
 
-AREAS = ("marts", "activation", "identity")
+AREAS = ("marts", "activation", "engagement", "identity")
 FRESHNESS = {"hourly", "daily", "weekly", "monthly"}
 KINDS = {"data", "scores", "volatile"}
 GRAIN = re.compile(r"One row an? [^.,:;]+")

@@ -146,7 +146,7 @@ def says_what_it_should(connection):
     good, bad = ask(
         "select avg(sentiment) filter (rating = 5), avg(sentiment) filter (rating = 1) "
         "from scores.text_sentiment as said join unify.union_texts as texts "
-        "on said.text_key = texts.source || '-' || texts.text_id"
+        "on said.text_key = texts.text_id"
     )[0]
     assert good > 0.5 > -0.5 > bad
     assert ask(

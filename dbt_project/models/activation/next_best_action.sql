@@ -19,7 +19,7 @@ with candidates as (
         '{{ one.reason | replace("'", "''") }}' as reason,
         '{{ one.owner | replace("'", "''") }}' as owner,
         nullif('{{ one.channel }}', '') as channel
-    from {{ ref('customer_360') }}
+    from {{ ref('gather_customers') }}
     where {{ one.rule }}
     {%- endfor %}
 ),

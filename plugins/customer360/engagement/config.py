@@ -270,6 +270,28 @@ class LeadRules(Strict):
     high_value: Money = 10_000
 
 
+class CartEvents(Strict):
+    """Events of a source of the hourly lane that say what is put in a cart and what is bought.
+
+    Attributes:
+        event: column that names the event; ``added`` and ``bought`` are the names.
+        moment: column of when it happened: ISO 8601, or milliseconds since 1970.
+        properties: column with a JSON object, in which ``product`` and ``amount`` stand.
+        identifiers: kind of identifier -> column that holds one.
+    """
+
+    source: Name
+    table: Name
+    event: Name = "event"
+    added: str
+    bought: str
+    moment: Name = "occurred_at"
+    properties: Name = "properties"
+    product: Name
+    amount: Name
+    identifiers: Annotated[dict[Name, Name], Field(min_length=1)]
+
+
 class Holdouts(Strict):
     """The permanent control group that no marketing ever touches, as a share of all customers."""
 
@@ -288,6 +310,7 @@ class Engagement(Strict):
     triggers: dict[Name, Trigger] = Field(default_factory=dict)
     service: ServiceRules = ServiceRules()
     leads: LeadRules = LeadRules()
+    cart_events: tuple[CartEvents, ...] = ()
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Engagement":
@@ -295,6 +318,8 @@ class Engagement(Strict):
             for name in getattr(self, place):
                 if name not in known:
                     raise ValueError(f"{place}.{name}: not one of {', '.join(known)}")
+        if self.touching and not self.channels:
+            raise ValueError("channels: declare at least one, for campaigns, care and triggers")
         for group in self.contact.one_voice:
             _known(group, self.channels, "contact.one_voice: channel")
         offered: dict[str, tuple[str, ...]] = {

@@ -23,14 +23,21 @@ from sqlalchemy import (
     Index,
     String,
     Table,
+    and_,
+    bindparam,
     delete,
     insert,
+    not_,
+    or_,
     select,
 )
 
 from customer360 import state
 
 ROWS_AT_ONCE = 50_000
+HOURLY = "hour_"
+"""Runs of the hourly lane begin so; they publish nothing, what they decide goes out at once."""
+
 KEEP_DAYS = 400
 """Older decisions are forgotten; no window or cool-down is longer."""
 
@@ -101,15 +108,23 @@ class Memory:
     as_of: dt.date
 
     def recall(self, kind: str, since: dt.date | None = None) -> pa.Table:
-        """Decisions of ``kind`` before this day, of published runs; one row a decision."""
+        """Decisions of ``kind`` that hold for this run; one row a decision.
+
+        A night sees those of the days before it, by published nights and by hours. An hour sees
+        those of its own day too, by the night and by the hours before it.
+        """
         columns = [decisions.c[name] for name in DECISION_SCHEMA.names]
+        run_id, decided_on = decisions.c.run_id, decisions.c.decided_on
+        is_hour = run_id.startswith(HOURLY, autoescape=True)
+        before = decided_on < self.as_of
+        if self.run_id.startswith(HOURLY):
+            earlier = or_(not_(is_hour), run_id < self.run_id)
+            before = or_(before, and_(decided_on == self.as_of, earlier))
         query = (
             select(*columns)
-            .join(state.runs, state.runs.c.run_id == decisions.c.run_id)
+            .outerjoin(state.runs, state.runs.c.run_id == run_id)
             .where(
-                decisions.c.kind == kind,
-                decisions.c.decided_on < self.as_of,
-                state.runs.c.snapshot.is_not(None),
+                decisions.c.kind == kind, before, or_(state.runs.c.snapshot.is_not(None), is_hour)
             )
             .distinct()
         )
@@ -151,8 +166,6 @@ def _forget(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     later = select(holdouts.c.campaign).where(holdouts.c.assigned_on > rows[0]["assigned_on"])
     if connection.execute(later.limit(1)).first() is None:
         return
-    from sqlalchemy import bindparam
-
     connection.execute(
         delete(holdouts).where(
             holdouts.c.campaign == bindparam("of_campaign"),

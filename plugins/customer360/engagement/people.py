@@ -24,8 +24,9 @@ def gather(connection: duckdb.DuckDBPyConnection, rules: Engagement, plan_on: dt
     """Write the temporary table ``touch_people``, numbered by ``number`` from 0 in order of id.
 
     Columns by channel k: ``reach_k``, ``consent_k``, ``room_k`` (touches that its caps leave),
-    ``response_k``, ``hour_k``; of the customer: ``room`` (over all channels), ``is_muted``,
-    ``is_control``, ``province_code``. :func:`remember_touches` comes before it.
+    ``response_k``, ``hour_k``, ``spoken_k`` (touched this way on the day already); of the customer:
+    ``room`` (over all channels), ``is_muted``, ``is_control``, ``province_code``, ``zone`` (0 is
+    the company's). :func:`remember_touches` comes before it.
     """
     channels = channel_list(rules)
     day = f"date {literal(str(plan_on))}"
@@ -38,9 +39,17 @@ def gather(connection: duckdb.DuckDBPyConnection, rules: Engagement, plan_on: dt
         f", coalesce(reached.reach_{number}, false) as reach_{number}"
         f", coalesce(agreed.consent_{number}, {each.consent is None}) as consent_{number}"
         f", coalesce(touched.room_{number}, {_most(each.caps)}) as room_{number}"
+        f", coalesce(spoken.spoken_{number}, false) as spoken_{number}"
         f", cast(coalesce(liked.response_{number}, {each.response}) as float) as response_{number}"
         f", cast(coalesce(liked.hour_{number}, {each.hour}) as integer) as hour_{number}"
         for number, _, each in channels
+    )
+    spoken = "".join(
+        f", bool_or(channel = {literal(name)}) as spoken_{number}" for number, name, _ in channels
+    )
+    zones = "".join(
+        f" when {literal(province)} then {number}"
+        for number, province in enumerate(rules.contact.zones, 1)
     )
     topics = ", ".join(literal(topic) for topic in rules.contact.complaints) or "''"
     connection.execute(
@@ -78,6 +87,13 @@ def gather(connection: duckdb.DuckDBPyConnection, rules: Engagement, plan_on: dt
             group by customer_id
         ),
 
+        spoken as (
+            select customer_id{spoken}
+            from touches_known
+            where decided_on + 1 = {day}
+            group by customer_id
+        ),
+
         liked as (
             {_preferences(connection, channels)}
         )
@@ -86,6 +102,7 @@ def gather(connection: duckdb.DuckDBPyConnection, rules: Engagement, plan_on: dt
             cast(row_number() over (order by wanted.customer_id) - 1 as integer) as number,
             wanted.customer_id,
             customers.province_code,
+            {f"case customers.province_code{zones} else 0 end" if zones else "0"} as zone,
             muted.customer_id is not null as is_muted,
             held_out.customer_id is not null as is_control,
             coalesce(touched.room, {_most(rules.contact.caps)}) as room
@@ -97,6 +114,7 @@ def gather(connection: duckdb.DuckDBPyConnection, rules: Engagement, plan_on: dt
         left join muted on wanted.customer_id = muted.customer_id
         left join held_out on wanted.customer_id = held_out.customer_id
         left join touched on wanted.customer_id = touched.customer_id
+        left join spoken on wanted.customer_id = spoken.customer_id
         left join liked on wanted.customer_id = liked.customer_id
         order by number
         """

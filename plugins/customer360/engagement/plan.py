@@ -38,6 +38,7 @@ REASONS = (
     "cool_down",
     "open_complaint",
     "festival",
+    "quiet_hours",
     "not_reachable",
     "no_consent",
     "cap",
@@ -48,7 +49,7 @@ REASONS = (
     "capacity",
     "coupon_budget",
 )
-"""Why a touch is held back, in the order in which it is asked; documented in engagement.yml."""
+"""Why a touch is held back, in the order in which it is asked (README, "Touch customers")."""
 
 _CODE = {name: number for number, name in enumerate(REASONS)}
 NONE = -1
@@ -79,21 +80,31 @@ def plan_touches(
     as_of: dt.date,
     plan_on: dt.date,
     time_zone: str,
+    now: dt.datetime | None = None,
 ) -> Planned:
     """Write ``engagement.touch_plan`` of the candidates for ``plan_on``.
+
+    With ``now`` (naive, the company's clock) touches go out in this very hour, or not at all where
+    it is quiet; without it each goes out at the hour that suits its customer.
 
     Without any channel there are no candidates: the table is empty then.
     """
     _number_candidates(connection, rules)
     people = _columns(connection, f"select * exclude (customer_id) from {PEOPLE} order by number")
+    people["is_quiet"] = np.zeros(len(people["number"]), bool)
     asked = _columns(
         connection,
         "select number, person, is_marketing, is_treated, is_made, is_cooling, is_whole, ways, "
         "value_cents, priority, coupon_cents, name_number from touches_asked order by number",
     )
     channels = channel_list(rules)
+    if now is not None:
+        _at_once(rules, people, time_zone, now)
     gain, reason = _gains(rules, people, asked, plan_on)
     free = np.ones((len(people["number"]), len(rules.contact.one_voice)), bool)
+    for number, group in enumerate(_groups(rules)):
+        for way in group:
+            free[:, number] &= ~people[f"spoken_{way}"]
     channel = np.full(len(reason), NONE, np.int32)
     spent = _serve_first(rules, people, asked, gain, reason, channel, free)
     problem = _problem(rules, people, asked, gain, reason, free, spent)
@@ -122,6 +133,18 @@ def plan_touches(
     ).to_arrow_table()
     assert len(channels) == gain.shape[1]
     return Planned(problem, chosen.value, chosen.prices, made.cast(DECISION_SCHEMA))
+
+
+def _at_once(rules: Engagement, people: dict[str, Array], time_zone: str, now: dt.datetime) -> None:
+    """Every touch in the customer's own hour of ``now``."""
+    moment = now.replace(tzinfo=ZoneInfo(time_zone))
+    zones = [time_zone, *rules.contact.zones.values()]
+    hours = np.array([moment.astimezone(ZoneInfo(zone)).hour for zone in zones], np.int32)
+    for number in range(len(rules.channels)):
+        people[f"hour_{number}"] = hours[people["zone"]]
+    people["is_quiet"] = hours[people["zone"]] != hour_in(
+        rules.contact.quiet_hours, hours[people["zone"]]
+    )
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Array]:
@@ -233,6 +256,7 @@ def _gains(
         ("cool_down", asked["is_cooling"]),
         ("open_complaint", marketing & people["is_muted"][person]),
         ("festival", marketing & quiet),
+        ("quiet_hours", people["is_quiet"][person]),
         ("not_reachable", ~reached),
         ("no_consent", ~allowed),
         ("cap", ~roomy),
@@ -356,12 +380,11 @@ def _write(
     time_zone: str,
 ) -> None:
     """The table; moments are in UTC."""
-    count = len(rules.channels)
     person = asked["person"]
     planned = channel >= 0
     way = np.maximum(channel, 0)
-    hours = _by_channel(people, "hour", count)[person, way]
-    response = _by_channel(people, "response", count)[person, way]
+    hours = _by_channel(people, "hour", len(rules.channels))[person, way]
+    response = _by_channel(people, "response", len(rules.channels))[person, way]
     connection.register(
         "touch_answers",
         pa.table(

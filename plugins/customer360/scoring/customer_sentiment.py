@@ -221,7 +221,7 @@ def _said(given: Given) -> pd.DataFrame:
     return given.connection.execute(
         f"""
         select
-            texts.source || '-' || texts.text_id as text_key,
+            texts.text_id as text_key,
             customers.customer_id,
             texts.kind,
             texts.said_at::timestamp as said_at,

@@ -155,7 +155,7 @@ class Client:
             "GET",
             f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}"
             f"/taskInstances/{task['task_id']}/xcomEntries/return_value",
-            params={"deserialize": "true"},
+            params={"deserialize": "true", "map_index": task.get("map_index", -1)},
         )
         value = answer["value"]
         return value if isinstance(value, dict) else {}
@@ -166,7 +166,7 @@ class Client:
             "GET",
             f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}"
             f"/taskInstances/{task['task_id']}/logs/{task['try_number']}",
-            params={"full_content": "true"},
+            params={"full_content": "true", "map_index": task.get("map_index", -1)},
             headers={"Accept": "application/json"},
         )
         for line in answer["content"]:

@@ -3,7 +3,7 @@
 select
     'record' as identifier_type,
     {{ record_id('call_centre.tickets', 'tickets.ticket_id') }} as identifier_value,
-    cast(tickets.ticket_id as varchar) as text_id,
+    {{ record_id('call_centre.tickets', 'tickets.ticket_id') }} as text_id,
     'case' as kind,
     min(messages.sent_at) as said_at,
     string_agg(messages.body, '。' order by messages.seq, messages.message_id) as body

@@ -2,7 +2,7 @@
 select
     'record' as identifier_type,
     {{ record_id('voice.responses', 'response_id') }} as identifier_value,
-    'survey-' || cast(response_id as varchar) as text_id,
+    {{ record_id('voice.responses', 'response_id') }} as text_id,
     'survey' as kind,
     submitted_at as said_at,
     csat as rating,
@@ -13,7 +13,7 @@ union all by name
 select
     'record' as identifier_type,
     {{ record_id('shop.accounts', 'account_id') }} as identifier_value,
-    'review-' || cast(review_id as varchar) as text_id,
+    {{ record_id('voice.reviews', 'review_id') }} as text_id,
     'review' as kind,
     posted_at as said_at,
     stars as rating,
@@ -24,7 +24,7 @@ union all by name
 select
     cast(null as varchar) as identifier_type,
     cast(null as varchar) as identifier_value,
-    'post-' || cast(post_id as varchar) as text_id,
+    {{ record_id('voice.posts', 'post_id') }} as text_id,
     'post' as kind,
     posted_at as said_at,
     cast(null as double) as rating,
