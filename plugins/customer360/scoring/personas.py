@@ -106,7 +106,7 @@ class Personas(NightlyScore):
             return Scored(
                 tables,
                 NONE,
-                alarms=(f"personas: too little history by {given.as_of} to find groups",),
+                alarms=(f"personas: too few customers or too little history by {given.as_of}",),
             )
         clusters = from_artefact(artefact)
         names = dict(zip(clusters.labels, clusters.names, strict=True))
