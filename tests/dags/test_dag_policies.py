@@ -28,7 +28,7 @@ HEAVY = (
     "sqlglot",
 )
 """The decision state stands for SQLAlchemy, which Airflow imports itself."""
-READ_ONLY = {"extract", "activate"}
+READ_ONLY = {"extract", "activate", "answer"}
 
 
 @pytest.fixture(scope="module")
