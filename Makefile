@@ -12,7 +12,7 @@ export UV_NO_CACHE := 1
 export MPLCONFIGDIR := $(CURDIR)/data/.matplotlib
 export PRE_COMMIT_HOME := $(CURDIR)/data/.pre-commit
 
-.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-plan bench-identity bench-extract check lock clean
+.PHONY: help env run backfill up down test test-faults bench bench-demo bench-models bench-plan bench-identity bench-extract bench-warehouse bench-lookup bench-activation check lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,11 +58,20 @@ bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360
 bench-plan: env  ## The touch plan: a million customers, and 20,000 beside the bound by HiGHS
 	@$(BIN)/python -m tests.benchmarks.plan_bench
 
-bench-identity: env .venv-bench/ready  ## Identity beside its Splink reference and peers
-	@$(BIN)/python tests/benchmarks/identity_bench.py --peers .venv-bench/bin/python
+bench-identity: env .venv-bench/ready  ## Identity beside its reference and peers (MILLION=1: a million records too)
+	@$(BIN)/python -m tests.benchmarks.identity_bench --peers .venv-bench/bin/python $(if $(MILLION),--million)
 
 bench-extract: env .venv-bench/ready  ## Extraction beside DuckDB's scanner, connectorx and dlt
 	@$(BIN)/python -m tests.benchmarks.extract_bench
+
+bench-warehouse: env  ## A full build and one more day, beside the same SQL as one script (SIZE=small, medium)
+	@$(BIN)/python -m tests.benchmarks.warehouse_bench $(if $(SIZE),--size $(SIZE))
+
+bench-lookup: env  ## Reading one customer's page at a million customers after thirty nights
+	@$(BIN)/python -m tests.benchmarks.lookup_bench
+
+bench-activation: env .venv-bench/ready  ## Deliveries beside ADBC + MERGE and drt-core; sends with injected faults
+	@$(BIN)/python -m tests.benchmarks.activation_bench
 
 .venv-bench/ready: requirements-bench.txt
 	@$(PYTHON) -m venv --clear .venv-bench

@@ -62,12 +62,26 @@
     )
 {%- endmacro %}
 
-{#- The value of one column in the row where another one is greatest. -#}
-{% macro latest(value, moment) -%}
-    max_by({{ value }}, {{ moment }})
+{#-
+  The value of one column in the row where another one is greatest (least). Rows that are as great are
+  told apart by the value itself, so that a rerun gives the same; with ``is_unique`` there are none,
+  which is five times as fast.
+-#}
+{% macro latest(value, moment, is_unique=false) -%}
+    max_by({{ value }}, {{ moment if is_unique else both_of(moment, value) }})
 {%- endmacro %}
-{% macro earliest(value, moment) -%}
-    min_by({{ value }}, {{ moment }})
+{% macro earliest(value, moment, is_unique=false) -%}
+    min_by({{ value }}, {{ moment if is_unique else both_of(moment, value) }})
+{%- endmacro %}
+
+{% macro both_of(first, second) -%}
+    {{ return(adapter.dispatch('both_of')(first, second)) }}
+{%- endmacro %}
+{% macro default__both_of(first, second) -%}
+    row({{ first }}, {{ second }})
+{%- endmacro %}
+{% macro spark__both_of(first, second) -%}
+    struct({{ first }}, {{ second }})
 {%- endmacro %}
 
 {#- The end of the as-of day, a moment in UTC: what is later is not known to this run. -#}

@@ -384,6 +384,13 @@
             'text_key': 'varchar',
             'given_at': 'timestamp',
         }),
+        'texts': dict(identifier, **{
+            'text_id': 'varchar',
+            'kind': 'varchar',
+            'said_at': 'timestamp',
+            'rating': 'double',
+            'body': 'varchar',
+        }),
         'leads': dict(identifier, **{
             'lead_id': 'varchar',
             'record_id': 'varchar',

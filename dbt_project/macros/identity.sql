@@ -11,9 +11,14 @@
     )
 {%- endmacro %}
 
-{#- Kinds of identifier at which a person is reached, or is known to the law. -#}
+{#- A nickname with the town, which is rarer than either. -#}
+{% macro placed_nickname(nickname, city) -%}
+    {{ nickname }} || '@' || regexp_replace({{ city }}, '市$', '')
+{%- endmacro %}
+
+{#- Kinds of identifier at which a person is reached, is called, or is known to the law. -#}
 {% macro is_personal_identifier(type) -%}
-    {{ type }} in ('phone', 'email', 'national_id', 'card')
+    ({{ type }} in ('phone', 'email', 'national_id', 'card') or {{ type }} like 'nickname:%')
 {%- endmacro %}
 
 {#- An identifier as it is published: its token where it is a person's. -#}
@@ -50,9 +55,11 @@
   record       the record that is known by them (record_id(...))
   identifiers  [kind, SQL of the value, whether the source has verified it], each
   first_seen, last_seen  SQL of the moments
+  cut_by       the column by which source_rows reads the rows in pieces, where it does
 -#}
-{% macro identifiers_of(rows, record, identifiers, first_seen, last_seen) -%}
+{% macro identifiers_of(rows, record, identifiers, first_seen, last_seen, cut_by=none) -%}
     select
+        piece,
         record_id,
         known.kind as kind,
         known.value_normalised as value_normalised,
@@ -61,6 +68,7 @@
         last_seen_at
     from (
         select
+            {{ piece(cut_by) if cut_by else 'cast(null as varchar)' }} as piece,
             {{ record }} as record_id,
             {{ each_of(identifiers) }} as known,
             {{ first_seen }} as first_seen_at,

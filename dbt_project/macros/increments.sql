@@ -99,12 +99,16 @@
     {{ return(found | length > 0) }}
 {%- endmacro %}
 
+{#- `sql` in the order in which the model's rows are to lie (order_by): one customer's beside each other. -#}
+{% macro ordered(sql) -%}
+    {%- set order_by = config.get('order_by') -%}
+    {{ return('select * from (' ~ sql ~ '\n) as unordered order by ' ~ order_by if order_by else sql) }}
+{%- endmacro %}
+
 {#- The table as `sql` says it, made anew under its contract, with its comments. -#}
 {% macro fill_anew(target, sql) -%}
-    {%- set order_by = config.get('order_by') -%}
-    {%- set ordered = 'select * from (' ~ sql ~ '\n) as unordered order by ' ~ order_by if order_by else sql -%}
     {%- call statement('drop') -%} drop table if exists {{ target }} {%- endcall -%}
-    {%- call statement('main') -%} {{ create_table_as(false, target, ordered) }} {%- endcall -%}
+    {%- call statement('main') -%} {{ create_table_as(false, target, ordered(sql)) }} {%- endcall -%}
     {%- do persist_docs(target, model) -%}
 {%- endmacro %}
 
@@ -174,7 +178,7 @@
         {%- endfor -%}
         {%- call statement('empty') -%} delete from {{ target }} {%- endcall -%}
         {%- call statement('main') -%}
-            insert into {{ target }} by name {{ sql }}
+            insert into {{ target }} by name {{ ordered(sql) }}
         {%- endcall -%}
     {%- else -%}
         {%- do fill_anew(target, sql) -%}

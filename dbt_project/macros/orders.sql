@@ -1,10 +1,11 @@
 {#- What is done with orders that cannot be taken as they are; README, "Odd orders". -#}
 
 {#- Why a line or an order is not taken into the marts; null where it is taken. -#}
-{% macro refusal_of(order) -%}
+{% macro refusal_of(order=none) -%}
+    {%- set prefix = order ~ '.' if order else '' -%}
     case
-        when {{ order }}.ordered_at is null then 'orphan_line'
-        when {{ order }}.ordered_at >= {{ day_start(add_days(order ~ '.read_on', 1)) }} then 'from_the_future'
+        when {{ prefix }}ordered_at is null then 'orphan_line'
+        when {{ prefix }}ordered_at >= {{ day_start(add_days(prefix ~ 'read_on', 1)) }} then 'from_the_future'
     end
 {%- endmacro %}
 

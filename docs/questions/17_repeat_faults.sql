@@ -3,7 +3,7 @@ select
     installed.model,
     installed.batch,
     count(*) as repairs,
-    count(*) filter (where repairs.kind = 'repeat') as repeated
+    count(*) filter (where repairs.is_repeat_fault) as same_fault_again
 from repairs
 inner join installed_products as installed
     on repairs.source = installed.source and repairs.serial_id = installed.serial_id

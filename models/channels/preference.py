@@ -30,6 +30,14 @@ class Rates:
     strength: float
 
 
+@dataclass(frozen=True)
+class Priors:
+    """Of a group: each channel's rate, in the order of the channels, and a person's over all."""
+
+    channels: tuple[Rates, ...]
+    person: Rates
+
+
 def fit_prior(responses: Floats, touches: Floats) -> Rates:
     """Mean and strength of a beta prior from counts of many customers.
 
@@ -82,9 +90,8 @@ def channel_preference(
     labels = responses.index.map(group)
     for label in sorted(set(labels)):
         members = np.asarray(labels == label)
-        probability.loc[members] = _shrunk(
-            responses.to_numpy(np.float64)[members], tried.to_numpy(np.float64)[members]
-        )
+        answered, touched = (table.to_numpy(np.float64)[members] for table in (responses, tried))
+        probability.loc[members] = posterior(fit_priors(answered, touched), answered, touched)
     # Row by row: all channels of the first customer, then of the second.
     long = pd.DataFrame(
         {
@@ -147,17 +154,26 @@ def _group_of(customers: pd.Series, groups: pd.Series | None) -> dict[object, st
     return {customer: known.get(customer, "") for customer in customers.unique()}
 
 
-def _shrunk(responses: Floats, tried: Floats) -> Floats:
-    """Posterior means of one group: first the person over all channels, then each channel."""
-    channel_priors = [fit_prior(responses[:, one], tried[:, one]) for one in range(tried.shape[1])]
-    means = np.array([prior.mean for prior in channel_priors])
+def fit_priors(responses: Floats, tried: Floats) -> Priors:
+    """What a group of customers says of each channel, and of persons over all channels."""
+    channels = [fit_prior(responses[:, one], tried[:, one]) for one in range(tried.shape[1])]
+    return Priors(tuple(channels), fit_prior(responses.sum(axis=1), tried.sum(axis=1)))
+
+
+def posterior(priors: Priors, responses: Floats, tried: Floats) -> Floats:
+    """Probability to respond, customers x channels: first the person, then each channel.
+
+    Args:
+        priors: of the group.
+        responses, tried: counts, customers x channels; all zero for who was never touched.
+    """
+    means = np.array([prior.mean for prior in priors.channels])
     expected = (tried * means).sum(axis=1)
     # How much more (or less) than expected of these channels the person responds, shrunk.
-    person = fit_prior(responses.sum(axis=1), tried.sum(axis=1))
-    pseudo = person.strength * max(person.mean, 1e-6)
+    pseudo = priors.person.strength * max(priors.person.mean, 1e-6)
     factor = (responses.sum(axis=1) + pseudo) / (expected + pseudo)
     result = np.zeros_like(responses)
-    for one, prior in enumerate(channel_priors):
+    for one, prior in enumerate(priors.channels):
         centre = np.clip(prior.mean * factor, 0.0, 1.0)
         result[:, one] = (responses[:, one] + prior.strength * centre) / (
             tried[:, one] + prior.strength

@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from models.churn.rules import BTYD, LAST_PERIOD, btyd_score, fit_logistic, rule_scores
-from models.common.btyd import BuyTillYouDie, fit_purchases, purchases
+from models.common.btyd import ASSUMED, fit_purchases, purchases
 from models.common.calibration import LogitCalibration, fit_calibration, fit_logit_line
 from models.common.errors import ModelDataError
 from models.common.features import FEATURES, GROUPS, informative, matrix
@@ -26,9 +26,6 @@ BOOSTING = "gradient boosting"
 PRIOR_ROWS = 20.0
 NEW_DAYS = 28
 LAPSED_DAYS = 728
-# Of a company about which nothing is known: a purchase every eight weeks, one in seven stops
-# after each.
-ASSUMED = BuyTillYouDie(r=1.0, alpha=8.0, a=0.5, b=3.0)
 # Inputs whose drift is watched; tenure is not: it grows with the company's history.
 WATCHED = (
     "recency_days",

@@ -185,13 +185,39 @@ def gain_picture(
     )
 
 
-def bars_picture(
-    names: Sequence[str], values: Sequence[float], title: str, name: str, label: str = ""
+def forecast_picture(
+    forecast: ArrayLike, came: ArrayLike, what: str, name: str = "calibration", bins: int = 10
 ) -> Picture:
-    """Horizontal bars, the largest on top: importance of inputs, drift of inputs."""
+    """Mean forecast against what came on average, in groups of equal size by forecast."""
+    expected, label = np.asarray(forecast, dtype=float), np.asarray(came, dtype=float)
+    groups = np.array_split(np.argsort(expected, kind="stable"), min(bins, max(1, len(expected))))
+    guessed = [float(expected[group].mean()) for group in groups]
+    happened = [float(label[group].mean()) for group in groups]
+    error = [1.96 * float(label[group].std() / np.sqrt(len(group))) for group in groups]
+    figure, axes = _draw(f"Do forecasts of {what} come true?")
+    top = max(1e-9, 1.05 * max(*guessed, *happened))
+    axes.plot([0, top], [0, top], color=_GREY, linestyle="--", label="perfect")
+    axes.errorbar(guessed, happened, yerr=error, color=_BLUE, marker="o", label="forecast")
+    axes.set_xlabel(f"mean forecast of {what}")
+    axes.set_ylabel("what came on average (95 % interval)")
+    axes.legend()
+    return Picture(name, f"Forecast of {what} against what came, in groups.", _png(figure))
+
+
+def bars_picture(
+    names: Sequence[str],
+    values: Sequence[float],
+    title: str,
+    name: str,
+    label: str = "",
+    line: float | None = None,
+) -> Picture:
+    """Horizontal bars, the largest on top: importance of inputs, drift; ``line`` marks a limit."""
     figure, axes = _draw(title)
     order = np.argsort(np.asarray(values, dtype=np.float64))
     axes.barh([names[place] for place in order], [values[place] for place in order], color=_BLUE)
+    if line is not None:
+        axes.axvline(line, color=_RED, linestyle="--")
     axes.set_xlabel(label)
     axes.tick_params(axis="y", labelsize=8)
     return Picture(name, title, _png(figure))
@@ -202,6 +228,7 @@ def drift_picture(
     current: ArrayLike,
     title: str = "Scores: then and now",
     name: str = "drift",
+    labels: tuple[str, str] = ("training", "now"),
 ) -> Picture:
     """Two distributions of one number over each other."""
     before, after = np.asarray(reference, dtype=float), np.asarray(current, dtype=float)
@@ -210,8 +237,10 @@ def drift_picture(
     figure, axes = _draw(title)
     if both.size:
         edges = np.histogram_bin_edges(both, bins=25).tolist()
-        axes.hist(before, edges, density=True, histtype="step", color=_GREY, label="training")
-        axes.hist(after, edges, density=True, histtype="step", color=_BLUE, label="now")
+        axes.hist(before, edges, density=True, histtype="step", color=_GREY, label=labels[0])
+        axes.hist(after, edges, density=True, histtype="step", color=_BLUE, label=labels[1])
         axes.legend()
     axes.set_ylabel("density")
-    return Picture(name, f"{title}: the grey line is training, the blue one is now.", _png(figure))
+    return Picture(
+        name, f"{title}: the grey line is {labels[0]}, the blue one {labels[1]}.", _png(figure)
+    )

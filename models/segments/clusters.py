@@ -4,6 +4,7 @@ Features are turned into normal scores first: spend and counts are so skewed tha
 raw values would find the richest customers and one crowd.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +89,7 @@ def fit_clusters(
     groups: int | None = None,
     seed: int = 42,
     last: Clusters | None = None,
+    words: Mapping[str, tuple[str, str]] | None = None,
 ) -> Clusters:
     """Find groups; with ``last``, groups that are still there keep their number and name.
 
@@ -99,6 +101,7 @@ def fit_clusters(
         seed: of the starting points.
         last: the last run's result. Its centroids are a start as well, so that small changes of
             the data do not lead to another local optimum.
+        words: feature -> what a customer is called who is high, or low, in it; for the names.
 
     Raises:
         ModelDataError: too few rows, no feature that varies, or no division within the bounds.
@@ -144,7 +147,7 @@ def fit_clusters(
     centroids = max(found, key=lambda pair: pair[0])[1]
     fresh = Clusters(names, quantiles, centroids, list(range(len(centroids))), [])
     labels, kept_names = match(fresh, last if comparable else None)
-    given = describe_groups(names, centroids)
+    given = describe_groups(names, centroids, words)
     taken = set(kept_names.values())
     final = []
     for place, label in enumerate(labels):
@@ -198,13 +201,25 @@ def match(fresh: Clusters, last: Clusters | None) -> tuple[list[int], dict[int, 
     return labels, names
 
 
-def describe_groups(features: list[str], centroids: Floats) -> list[str]:
+def describe_groups(
+    features: list[str],
+    centroids: Floats,
+    words: Mapping[str, tuple[str, str]] | None = None,
+) -> list[str]:
     """A short name for each group: the two features that set it apart most from all others."""
+
+    def said(place: int, score: float) -> str:
+        feature = features[place]
+        if words is None or feature not in words:
+            return f"{_degree(score)} {feature.replace('_', ' ')}"
+        high, low = words[feature]
+        return f"{'very ' if abs(score) >= 1.0 else ''}{high if score > 0 else low}"
+
     names: list[str] = []
     for centroid in centroids:
         order = np.argsort(-np.abs(centroid), kind="stable")
         parts = [
-            f"{_degree(centroid[place])} {features[place].replace('_', ' ')}"
+            said(int(place), float(centroid[place]))
             for place in order[:2]
             if abs(centroid[place]) >= 0.25
         ]
@@ -215,7 +230,7 @@ def describe_groups(features: list[str], centroids: Floats) -> list[str]:
             if place is None:
                 name = f"{name} ({len(names)})"
                 break
-            name = f"{name}, {_degree(centroid[place])} {features[place].replace('_', ' ')}"
+            name = f"{name}, {said(int(place), float(centroid[place]))}"
         names.append(name)
     return names
 

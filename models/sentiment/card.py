@@ -15,7 +15,7 @@ from models.sentiment.evaluate import Evaluation, sentiment_metrics
 
 Floats = NDArray[np.float64]
 
-_LIMITS = (
+LIMITS = (
     "Irony is not understood. Languages other than Chinese and English are guessed from emoji "
     "and loan words.",
     "A sentence about a third party counts as one about the company.",
@@ -53,7 +53,7 @@ def labelled_card(
             calibration_picture(label, probability),
             gain_picture(1 - label, {"model": 1 - probability}, what="negative texts"),
         ],
-        limits=list(_LIMITS),
+        limits=list(LIMITS),
     )
 
 
@@ -71,7 +71,7 @@ def unlabelled_card(sentiment: Floats, aspects: pd.DataFrame, empty: int) -> Mod
         pictures=[
             drift_picture(sentiment, sentiment, "How the scores lie", "distribution"),
         ],
-        limits=list(_LIMITS),
+        limits=list(LIMITS),
     )
 
 

@@ -4,6 +4,8 @@ Pure functions over a frame with ``customer_id``, ``at`` (UTC) and ``sentiment``
 row a text. Texts after ``as_of`` are not known yet and are not looked at.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -11,6 +13,8 @@ from models.common.errors import ModelDataError
 
 HALF_LIFE_DAYS = 60.0
 PRIOR_TEXTS = 1.0
+# Standard errors from which on a change is more than chance (one-sided, 95 %).
+CLEAR = 1.64
 
 
 def _known(frame: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
@@ -48,6 +52,51 @@ def sentiment_index(
     ).reset_index()
 
 
+@dataclass(frozen=True)
+class Sides:
+    """Each customer's texts of the last days beside those before, as ``compare_sides`` finds them.
+
+    Attributes:
+        means, counts: columns ``before`` and ``recent``; NaN and 0 where there is no text.
+        drop: how much lower the recent mean is.
+        z_value: the drop in standard errors, with the texts' spread pooled over all customers,
+            because two texts do not show their own.
+    """
+
+    means: pd.DataFrame
+    counts: pd.DataFrame
+    drop: pd.Series
+    z_value: pd.Series
+
+
+def compare_sides(frame: pd.DataFrame, as_of: pd.Timestamp, window_days: int) -> Sides:
+    """Split what each customer wrote at ``window_days`` before ``as_of``."""
+    known = _known(frame, as_of)
+    recent = known["at"] > as_of - pd.Timedelta(days=window_days)
+    table = known.assign(side=np.where(recent, "recent", "before"))
+    stats = table.groupby(["customer_id", "side"])["sentiment"].agg(["mean", "size", "var"])
+    freedom = (stats["size"] - 1).clip(lower=0)
+    pooled = float((stats["var"].fillna(0.0) * freedom).sum() / max(1, int(freedom.sum())))
+    sides = ["before", "recent"]
+    means = stats["mean"].unstack("side").reindex(columns=sides)
+    counts = stats["size"].unstack("side").reindex(columns=sides).fillna(0).astype(int)
+    drop = means["before"] - means["recent"]
+    error = np.sqrt(max(pooled, 0.05) * (1 / counts["before"] + 1 / counts["recent"]))
+    return Sides(means, counts, drop, drop / error)
+
+
+def trend(sides: Sides) -> pd.Series:
+    """``better``, ``worse`` or ``steady`` by customer; missing without texts on both sides.
+
+    Steady is what lies within 1.64 standard errors.
+    """
+    words = pd.Series("steady", index=sides.drop.index, dtype=object)
+    words[sides.z_value > CLEAR] = "worse"
+    words[sides.z_value < -CLEAR] = "better"
+    words[sides.z_value.isna()] = None
+    return words
+
+
 def drop_alarms(
     frame: pd.DataFrame,
     as_of: pd.Timestamp,
@@ -58,33 +107,17 @@ def drop_alarms(
     """Customers whose last ``window_days`` are clearly worse than what they wrote before.
 
     Three things must hold: ``min_texts`` on both sides, a drop of the mean by ``min_drop`` to
-    below zero, and a drop of more than 1.64 standard errors (texts' spread pooled over all
-    customers, because two texts do not show their own). Returns ``customer_id``, ``before``,
+    below zero, and a drop of more than 1.64 standard errors. Returns ``customer_id``, ``before``,
     ``recent``, ``drop``, ``z_value`` and ``texts``, the worst first.
     """
-    known = _known(frame, as_of)
-    recent = known["at"] > as_of - pd.Timedelta(days=window_days)
-    table = known.assign(side=np.where(recent, "recent", "before"))
-    stats = table.groupby(["customer_id", "side"])["sentiment"].agg(["mean", "size", "var"])
-    freedom = (stats["size"] - 1).clip(lower=0)
-    pooled = float((stats["var"].fillna(0.0) * freedom).sum() / max(1, int(freedom.sum())))
-    wide = stats[["mean", "size"]].unstack("side")
-    for side in ("before", "recent"):
-        for figure in ("mean", "size"):
-            if (figure, side) not in wide:
-                wide[figure, side] = np.nan
-    drop = wide["mean", "before"] - wide["mean", "recent"]
-    rows = pd.DataFrame({side: wide["size", side].fillna(0) for side in ("before", "recent")})
-    error = np.sqrt(max(pooled, 0.05) * (1 / rows["before"] + 1 / rows["recent"]))
-    alarms = pd.DataFrame(
-        {
-            "before": wide["mean", "before"],
-            "recent": wide["mean", "recent"],
-            "drop": drop,
-            "z_value": drop / error,
-            "texts": rows.sum(axis=1).astype(int),
-        }
+    return alarms_of(compare_sides(frame, as_of, window_days), min_drop, min_texts)
+
+
+def alarms_of(sides: Sides, min_drop: float, min_texts: int) -> pd.DataFrame:
+    """See ``drop_alarms``."""
+    alarms = sides.means.assign(
+        drop=sides.drop, z_value=sides.z_value, texts=sides.counts.sum(axis=1)
     )
-    enough = (rows["before"] >= min_texts) & (rows["recent"] >= min_texts)
-    clear = (alarms["drop"] >= min_drop) & (alarms["recent"] < 0) & (alarms["z_value"] > 1.64)
+    enough = (sides.counts >= min_texts).all(axis=1)
+    clear = (alarms["drop"] >= min_drop) & (alarms["recent"] < 0) & (alarms["z_value"] > CLEAR)
     return alarms[enough & clear].sort_values("drop", ascending=False).reset_index()

@@ -7,6 +7,7 @@ other texts than the first. Both are linear, so what is kept is one weight an n-
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,10 +105,44 @@ class SentimentModel:
     weights: Floats
     intercept: float
 
+    def to_artefact(self) -> dict[str, Any]:
+        """Plain values and arrays, as the registry keeps them."""
+        return {
+            "own": _taken_apart(self.own),
+            "general": None if self.general is None else _taken_apart(self.general.chinese),
+            "weights": self.weights,
+            "intercept": float(self.intercept),
+        }
+
+    @staticmethod
+    def from_artefact(values: dict[str, Any]) -> "SentimentModel":
+        """The model that ``to_artefact`` took apart."""
+        general = values["general"]
+        return SentimentModel(
+            _put_together(values["own"]),
+            None if general is None else GeneralModel(_put_together(general)),
+            np.asarray(values["weights"], dtype=np.float64),
+            float(values["intercept"]),
+        )
+
     def log_odds(self, texts: Sequence[str]) -> Floats:
         """Calibrated log-odds that each text is positive."""
         odds: Floats = _members(self.own, self.general, texts) @ self.weights + self.intercept
         return odds
+
+
+def _taken_apart(model: NgramModel) -> dict[str, Any]:
+    return {
+        "hashes": model.vocabulary.hashes,
+        "idf": model.vocabulary.idf.astype(np.float32),
+        "weights": model.weights.astype(np.float32),
+        "intercept": float(model.intercept),
+    }
+
+
+def _put_together(values: dict[str, Any]) -> NgramModel:
+    vocabulary = Vocabulary(values["hashes"], values["idf"])
+    return NgramModel(vocabulary, values["weights"], float(values["intercept"]))
 
 
 def check_labels(label: Floats) -> None:
@@ -125,7 +160,11 @@ def check_labels(label: Floats) -> None:
 
 
 def train(
-    texts: Sequence[str], label: Floats, seed: int, general: GeneralModel | None
+    texts: Sequence[str],
+    label: Floats,
+    seed: int,
+    general: GeneralModel | None,
+    enough: int = ENOUGH_RATED,
 ) -> SentimentModel:
     """Learn from rated texts (1 positive, 0 negative).
 
@@ -133,13 +172,14 @@ def train(
         texts: the company's texts.
         label: their ratings.
         seed: of the inner folds.
-        general: model without labels; not asked from ``ENOUGH_RATED`` texts on.
+        general: model without labels; not asked from ``enough`` texts on.
+        enough: number of rated texts from which on the company's own words do.
 
     Raises:
         ModelDataError: labels that nothing can be learned from.
     """
     check_labels(label)
-    helper = general if len(label) < ENOUGH_RATED else None
+    helper = general if len(label) < enough else None
     general_odds = _members(None, helper, texts)
     inner = np.zeros((len(label), 1 + general_odds.shape[1]))
     inner[:, 1:] = general_odds

@@ -1,13 +1,34 @@
 """The card of a value model."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from models.common.card import CardTable, ModelCard
+from models.common.card import (
+    CardTable,
+    ModelCard,
+    Picture,
+    forecast_picture,
+    gain_picture,
+)
 from models.common.windows import Windows
 from models.value.train import ValueModel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The report window to draw with: forecasts of orders by candidate, what came, spend beside."""
+
+    orders: Mapping[str, Floats]
+    came: Floats
+    spend: Floats
+    spend_came: Floats
 
 
 def value_card(
@@ -18,6 +39,7 @@ def value_card(
     coverage: Mapping[str, float] | None,
     why: str = "",
     facts: Mapping[str, object] | None = None,
+    drawn: Drawn | None = None,
 ) -> ModelCard:
     """Card with figures of the report window, all candidates beside the chosen ones."""
     horizon = model.horizon_days
@@ -27,12 +49,13 @@ def value_card(
             title=title,
             summary=(
                 f"**Nothing has checked these forecasts:** {why}. They come from buy till you die "
-                "(MBG/NBD) and gamma-gamma, fitted on each customer's own purchases; the interval "
+                "(Pareto/NBD) and gamma-gamma, fitted on each customer's own purchases; the "
+                "interval "
                 "is that of the process."
             ),
             facts={
                 **(facts or {}),
-                "pace and stopping (r, alpha, a, b)": model.btyd.parameters,
+                "pace and stopping (r, alpha, s, beta)": model.btyd.parameters,
                 "spend a purchase (p, q, v in cents)": model.basket.parameters,
             },
         )
@@ -81,5 +104,20 @@ def value_card(
             ),
             *choice,
         ],
+        pictures=[] if drawn is None else _pictures(model, drawn),
         limits=limits,
     )
+
+
+def _pictures(model: ValueModel, drawn: Drawn) -> list[Picture]:
+    used = model.chosen["orders"]
+    names = [used, *(name for name in drawn.orders if name != used)]
+    return [
+        forecast_picture(drawn.orders[used], drawn.came, "orders"),
+        forecast_picture(drawn.spend / 100, drawn.spend_came / 100, "spend", "calibration-spend"),
+        gain_picture(
+            (drawn.came > 0).astype(float),
+            {name: drawn.orders[name] for name in names},
+            what="buyers",
+        ),
+    ]

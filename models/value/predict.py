@@ -22,7 +22,7 @@ def predict(
         ``expected_orders``, ``expected_spend`` (in the unit of the amounts, not in cents), each
         with ``_low`` and ``_high`` (80 % interval), and ``tier`` by expected spend.
     """
-    made = forecasts(model, frame, threads)
+    made = forecasts(model, frame, threads, only_used=True)
     orders = made["orders"][model.chosen["orders"]]
     cents = made["spend"][model.chosen["spend"]]
     if model.intervals:

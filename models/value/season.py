@@ -22,18 +22,20 @@ def season_factors(
         origins: all origins of the fit and the as-of date itself.
         horizon_days: length of the horizon.
     """
+    factors = {origin: _factor(daily_orders, origin, horizon_days) for origin in origins}
+    if any(factor is None for factor in factors.values()):
+        return dict.fromkeys(origins, 1.0)
+    return {origin: factor for origin, factor in factors.items() if factor is not None}
+
+
+def _factor(daily_orders: pd.Series, origin: date, horizon_days: int) -> float | None:
+    """Factor of one origin; None where the history does not reach back that far."""
     days = pd.to_datetime(pd.Series(daily_orders.index)).dt.date
     orders = pd.Series(daily_orders.to_numpy(dtype=float), index=days).sort_index()
-    none = dict.fromkeys(origins, 1.0)
-    if orders.empty:
-        return none
-    factors = {}
-    for origin in origins:
-        then = origin - timedelta(days=_YEAR)
-        horizon = timedelta(days=horizon_days)
-        if then - horizon < orders.index[0]:
-            return none
-        after = orders[(orders.index > then) & (orders.index <= then + horizon)].sum()
-        before = orders[(orders.index > then - horizon) & (orders.index <= then)].sum()
-        factors[origin] = min(_MOST, max(_LEAST, after / before)) if before > 0 else 1.0
-    return factors
+    then = origin - timedelta(days=_YEAR)
+    horizon = timedelta(days=horizon_days)
+    if orders.empty or then - horizon < orders.index[0]:
+        return None
+    after = orders[(orders.index > then) & (orders.index <= then + horizon)].sum()
+    before = orders[(orders.index > then - horizon) & (orders.index <= then)].sum()
+    return float(min(_MOST, max(_LEAST, after / before))) if before > 0 else 1.0

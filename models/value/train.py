@@ -1,8 +1,9 @@
 """Fitting the candidates for expected orders and spend, and choosing among them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,17 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from models.common.btyd import Basket, BuyTillYouDie, fit_basket, fit_purchases, purchases
+from models.common.btyd import (
+    ASSUMED_PARETO,
+    Basket,
+    ParetoNBD,
+    fit_basket,
+    fit_pareto,
+    purchases,
+)
 from models.common.errors import ModelDataError
 from models.common.features import informative, matrix
+from models.common.metrics import distribution
 from models.common.windows import Windows, rows_of
 from models.value.evaluate import TARGETS, compare, shortfall
 
@@ -26,6 +35,9 @@ BLEND = "blend"
 CANDIDATES = (BLEND, BOOSTING, BTYD, QUARTER, LAST_PERIOD, RECENCY)
 LOW, HIGH = 0.1, 0.9
 _INTERVAL_BINS = 20
+# Inputs whose drift is watched, and the forecast itself.
+WATCHED = ("recency_days", "orders_13w", "orders_52w", "spend_cents_52w", "basket_cents")
+FORECAST = "expected_orders"
 
 
 @dataclass(frozen=True)
@@ -67,11 +79,15 @@ class ValueModel:
         levels: target -> candidate -> correction from the calibration window.
         intervals: target -> quantiles of the chosen candidate, from the same window.
         choice: figures of all candidates on the choice window.
+        learned_until: the last day that the fit or the levels have seen.
+        knows_season: whether forecasts are to be multiplied by the season's factor.
+        reference: distributions of inputs and forecast on the choice window; drift is measured
+            from it.
     """
 
     horizon_days: int
     chosen: dict[str, str]
-    btyd: BuyTillYouDie
+    btyd: ParetoNBD
     basket: Basket
     orders_a_visit: float
     columns: list[int]
@@ -80,6 +96,44 @@ class ValueModel:
     intervals: dict[str, Interval]
     choice: pd.DataFrame | None
     seed: int
+    learned_until: str = ""
+    knows_season: bool = False
+    reference: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def to_artefact(self) -> dict[str, Any]:
+        """Plain values and the estimators, as the registry keeps them."""
+        return {
+            **self.__dict__,
+            "btyd": self.btyd.parameters,
+            "basket": self.basket.parameters,
+            "levels": {
+                target: {name: [one.power, one.constant] for name, one in levels.items()}
+                for target, levels in self.levels.items()
+            },
+            "intervals": {
+                target: [one.at, one.low, one.high] for target, one in self.intervals.items()
+            },
+            "choice": None if self.choice is None else self.choice.to_dict("list"),
+        }
+
+    @staticmethod
+    def from_artefact(values: dict[str, Any]) -> "ValueModel":
+        """The model that ``to_artefact`` took apart."""
+        return ValueModel(
+            **{
+                **values,
+                "btyd": ParetoNBD(*values["btyd"]),
+                "basket": Basket(*values["basket"]),
+                "levels": {
+                    target: {name: Level(*one) for name, one in levels.items()}
+                    for target, levels in values["levels"].items()
+                },
+                "intervals": {
+                    target: Interval(*one) for target, one in values["intervals"].items()
+                },
+                "choice": None if values["choice"] is None else pd.DataFrame(values["choice"]),
+            }
+        )
 
 
 def _rate(frame: pd.DataFrame, prefix: str, horizon_days: int) -> Floats:
@@ -90,9 +144,13 @@ def _rate(frame: pd.DataFrame, prefix: str, horizon_days: int) -> Floats:
 
 
 def raw_forecasts(
-    model: ValueModel, frame: pd.DataFrame, threads: int = 1
+    model: ValueModel, frame: pd.DataFrame, threads: int = 1, *, only_used: bool = False
 ) -> dict[str, dict[str, Floats]]:
-    """target -> candidate -> forecast before the level is corrected (the blend comes after)."""
+    """target -> candidate -> forecast before the level is corrected (the blend comes after).
+
+    With ``only_used`` the boosting, which takes most of the time, is left out where neither it
+    nor the blend was chosen.
+    """
     horizon = model.horizon_days
     visits = model.btyd.expected(purchases(frame), horizon / 7.0) * model.orders_a_visit
     count = frame["orders_total"].to_numpy(dtype=np.float64)
@@ -117,6 +175,8 @@ def raw_forecasts(
         values = matrix(frame)[:, model.columns]
         with threadpool_limits(limits=threads):
             for target, estimator in model.boosting.items():
+                if only_used and model.chosen[target] not in (BOOSTING, BLEND):
+                    continue
                 forecasts[target][BOOSTING] = estimator.predict(values)
     return forecasts
 
@@ -127,11 +187,11 @@ def _quarter(frame: pd.DataFrame, prefix: str, horizon_days: int) -> Floats:
 
 
 def forecasts(
-    model: ValueModel, frame: pd.DataFrame, threads: int = 1
+    model: ValueModel, frame: pd.DataFrame, threads: int = 1, *, only_used: bool = False
 ) -> dict[str, dict[str, Floats]]:
     """target -> candidate -> forecast at its level, the blend among them."""
     made: dict[str, dict[str, Floats]] = {}
-    for target, raw in raw_forecasts(model, frame, threads).items():
+    for target, raw in raw_forecasts(model, frame, threads, only_used=only_used).items():
         levels = model.levels[target]
         made[target] = {name: levels[name].apply(values) for name, values in raw.items()}
         if BOOSTING in raw:
@@ -214,8 +274,18 @@ def train(
         )
         for target, column in TARGETS.items()
     }
+    numbers = {name: choice_rows[name].to_numpy(dtype=np.float64) for name in WATCHED}
+    numbers[FORECAST] = made["orders"][str(chosen["orders"])]
     return ValueModel(
-        **{**model.__dict__, "chosen": chosen, "choice": choice, "intervals": intervals}
+        **{
+            **model.__dict__,
+            "chosen": chosen,
+            "choice": choice,
+            "intervals": intervals,
+            "learned_until": windows.learned_until.isoformat(),
+            "knows_season": any(factor != 1.0 for factor in season.values()),
+            "reference": {name: distribution(values) for name, values in numbers.items()},
+        }
     )
 
 
@@ -225,7 +295,7 @@ def without_history(frame: pd.DataFrame, horizon_days: int, seed: int = 42) -> V
     Raises:
         ModelDataError: too few customers, or nobody has bought twice.
     """
-    btyd = fit_purchases(frame, seed)
+    btyd = fit_pareto(frame, seed)
     count = frame["orders_total"].to_numpy(dtype=np.float64)
     mean = frame["spend_cents_total"].to_numpy(dtype=np.float64) / np.maximum(count, 1.0)
     visits = frame["visits"].to_numpy(dtype=np.float64)
@@ -242,6 +312,43 @@ def without_history(frame: pd.DataFrame, horizon_days: int, seed: int = 42) -> V
         choice=None,
         seed=seed,
     )
+
+
+def assumed(frame: pd.DataFrame, horizon_days: int) -> ValueModel:
+    """Where not even buy till you die can be fitted: an assumed pace and the mean basket of all."""
+    count = float(frame["orders_total"].sum()) if len(frame) else 0.0
+    mean = float(frame["spend_cents_total"].sum()) / count if count else 0.0
+    return ValueModel(
+        horizon_days=horizon_days,
+        chosen=dict.fromkeys(TARGETS, BTYD),
+        btyd=ASSUMED_PARETO,
+        # Mean p * v / (q - 1): everyone's basket is that of all until there is more to go by.
+        basket=Basket(1.0, 1001.0, max(mean, 0.0) * 1000.0),
+        orders_a_visit=1.0,
+        columns=[],
+        boosting={},
+        levels={target: dict.fromkeys(CANDIDATES, Level()) for target in TARGETS},
+        intervals={},
+        choice=None,
+        seed=0,
+    )
+
+
+def losses(forecast: Mapping[str, Floats], frame: pd.DataFrame) -> Floats:
+    """Poisson loss of each customer, of orders and of spend counted in mean orders.
+
+    Args:
+        forecast: target -> forecast, the season in it.
+        frame: with ``future_orders`` and ``future_spend_cents``.
+    """
+    orders = frame["future_orders"].to_numpy(dtype=np.float64)
+    cents = np.maximum(frame["future_spend_cents"].to_numpy(dtype=np.float64), 0.0)
+    basket = max(float(cents.sum()) / max(float(orders.sum()), 1.0), 1.0)
+    total = np.zeros(len(frame))
+    for target, label, unit in (("orders", orders, 1.0), ("spend", cents, basket)):
+        expected = np.maximum(forecast[target] / unit, 1e-6)
+        total += expected - label / unit * np.log(expected)
+    return total
 
 
 def fit_level(raw: Floats, label: Floats) -> Level:

@@ -12,6 +12,18 @@ from customer360.exceptions import Customer360Error
 # so that `customer360 --help` stays fast.
 COMMANDS: dict[str, tuple[str, str]] = {
     "alert": ("customer360.engagement.commands:alert", "Open alerts, and answering one."),
+    "activate": (
+        "customer360.activation.delivery_commands:activate",
+        "Send what destinations do not hold yet; --dry-run.",
+    ),
+    "delivery": (
+        "customer360.activation.delivery_commands:delivery",
+        "What went to whom; what waits for a person.",
+    ),
+    "sending": (
+        "customer360.activation.delivery_commands:sending",
+        "The switch that stops all sending at once.",
+    ),
     "demo": ("customer360.demo.commands:demo", "A company to try it on: ten living systems."),
     "docs": (
         "customer360.docs.commands:docs",
@@ -24,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identity": ("customer360.identity.commands:identity", "Who is who, and why; reviews."),
     "vault": ("customer360.vault_commands:vault_group", "Personal values, for those who may."),
     "metric": ("customer360.metric_commands:metric", "A measure of the company, and its meaning."),
+    "segment": ("customer360.segment_commands:segment", "Segments before they are taken."),
     "snapshot": ("customer360.snapshot_commands:snapshot", "What is published; taking it back."),
     "source": ("customer360.source_commands:source", "Source systems: fresh? readable? a new one."),
     "score": ("customer360.scoring.commands:score", "Score any table of customers."),

@@ -379,6 +379,17 @@ class Segment(Strict):
         return columns_of(self.rule)
 
 
+class NextBestAction(Segment):
+    """What to do first for a customer for whom ``rule`` holds; ``description`` says why.
+
+    Attributes:
+        channel: where; empty leaves it to the customer's preference.
+    """
+
+    action: str
+    channel: str = ""
+
+
 class ChurnAlert(Strict):
     """When an alert is raised, who gets it and what they are told to do.
 
@@ -410,15 +421,17 @@ class Churn(Strict):
 
 
 class Audiences(Strict):
-    """Segments, tiers and alerts of a company.
+    """Segments, tiers, actions and alerts of a company.
 
     Attributes:
+        next_best_actions: the first whose rule holds for a customer is its next best action.
         active_months: who bought in so many months up to a month's end is an active customer then.
     """
 
     active_months: Annotated[int, Field(ge=1, le=24)] = 12
     value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
     segments: dict[Name, Segment]
+    next_best_actions: dict[Name, NextBestAction] = {}
     churn: Churn
 
     @model_validator(mode="after")
@@ -494,6 +507,7 @@ class ExportPolicy(Strict):
             (``changes`` holds everything as added and the manifest says so).
         spreadsheet: also write ``*.spreadsheet.csv``, with a byte-order mark and with formulas
             neutralised, for people who open it by double click.
+        json_lines: also write ``*.jsonl``, one JSON object a row.
         keep_days: exports written so many days ago are cleared away; the newest and what receivers
             hold never are.
     """
@@ -501,6 +515,7 @@ class ExportPolicy(Strict):
     acknowledge: Literal["on_write", "by_receiver"] = "on_write"
     lost_previous: Literal["fail", "restate"] = "fail"
     spreadsheet: bool = False
+    json_lines: bool = False
     keep_days: Annotated[int, Field(ge=0)] = 90
 
 
@@ -789,10 +804,11 @@ def _checked(path: Path, company: str, model: type[Declared]) -> Declared:
     try:
         return model.model_validate(_section(path, company))
     except ValidationError as error:
-        raise _explain(path, company, error) from None
+        raise explain(path, company, error) from None
 
 
-def _explain(path: Path, company: str, error: ValidationError) -> ConfigError:
+def explain(path: Path, company: str, error: ValidationError) -> ConfigError:
+    """What pydantic says of a section, as a user reads it: file, place and mend."""
     lines = []
     for item in error.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in (company, *item["loc"]))

@@ -49,6 +49,13 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
     ]
 
 
+def declared_destinations(settings: Settings) -> list[str]:
+    """Names of the company's destinations, from configuration alone."""
+    from customer360.activation.destinations import load_destinations
+
+    return list(load_destinations(settings).destinations)
+
+
 def check_day(settings: Settings, as_of: dt.date) -> None:
     """See that the company has data of that day.
 

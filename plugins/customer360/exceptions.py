@@ -69,3 +69,15 @@ class ExportError(Customer360Error):
 
 class DemoError(Customer360Error):
     """The demo company cannot be made, moved on or removed as asked."""
+
+
+class DeliveryError(Customer360Error):
+    """Rows cannot be delivered as declared, or the receiver is not what was declared."""
+
+
+class ReceiverUnavailableError(DeliveryError):
+    """A receiver does not answer now; trying again may help."""
+
+
+class SendingStoppedError(GateError):
+    """Sending waits for a person: the switch is off, or a guard has stopped it."""

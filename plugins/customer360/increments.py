@@ -60,7 +60,8 @@ def begin(settings: Settings, config: Config, as_of: dt.date, workspace: Path) -
     Returns:
         Why the build must be full; None where it goes on from the current snapshot.
     """
-    why = _why_full(settings, config, as_of)
+    rules = project_rules(settings, config)
+    why = _why_full(settings, rules, as_of)
     if why is None:
         shutil.copyfile(kept_path(settings), workspace)
     cutoff = config.sources.day_end(as_of)
@@ -80,7 +81,7 @@ def begin(settings: Settings, config: Config, as_of: dt.date, workspace: Path) -
             connection,
             as_of=as_of.isoformat(),
             cutoff=cutoff.isoformat(),
-            rules=project_rules(settings, config),
+            rules=rules,
             why_full=why or "",
         )
     return why
@@ -134,7 +135,7 @@ def pieces() -> dict[str, list[str]]:
     return {source: sorted(columns) for source, columns in found.items()}
 
 
-def _why_full(settings: Settings, config: Config, as_of: dt.date) -> str | None:
+def _why_full(settings: Settings, rules: str, as_of: dt.date) -> str | None:
     kept = kept_path(settings)
     if not kept.exists():
         return "no earlier build is kept"
@@ -148,7 +149,7 @@ def _why_full(settings: Settings, config: Config, as_of: dt.date) -> str | None:
             return f"what is kept does not belong to {current}"
         if dt.date.fromisoformat(state["as_of"]) > as_of:
             return f"the last build is of a later day, {state['as_of']}"
-        if state["rules"] != project_rules(settings, config):
+        if state["rules"] != rules:
             return "the project or its configuration changed"
         connection.execute(f"attach {literal(settings.raw_path)} as raw (read_only)")
         gone = connection.execute(

@@ -21,7 +21,7 @@ class Finding:
     """One line for a person.
 
     Attributes:
-        kind: volume, freshness, rule, trust, stale or task_failed.
+        kind: volume, freshness, rule, trust, stale, delivery, drift (of a model) or task_failed.
         source: the source system, if it is about one.
         text: in words, without personal data.
     """

@@ -10,7 +10,7 @@ import datetime as dt
 import functools
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from customer360.settings import Settings
 from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
 
 if TYPE_CHECKING:
+    from customer360.scoring.nightly import Given
     from expectations.relations import Total
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ MARTS_FILE = "customer360.duckdb"
 RESOLVED_MARK = "resolved"
 INGEST = "ingest_"
 TAKEN_UP = "taken_up"
+DELIVER = "deliver_"
 SHOWN_WEAK = 5
 
 
@@ -145,6 +147,7 @@ def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
 
 def _checked_config(settings: Settings) -> Config:
+    from customer360.activation.destinations import load_destinations
     from customer360.engagement.config import load_engagement
     from customer360.identity.config import load_identity_config
     from customer360.transform import check_rules, check_touching
@@ -153,6 +156,7 @@ def _checked_config(settings: Settings) -> Config:
     check_rules(config)
     load_identity_config(settings)
     check_touching(load_engagement(settings), config)
+    load_destinations(settings)
     return config
 
 
@@ -458,38 +462,84 @@ def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, An
 
 
 def train_if_needed(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
-    """Train a champion if there is none that knows only the past of ``as_of``."""
-    from customer360.scoring import churn
+    """Train a champion of each model where none knows only the past of ``as_of``."""
+    from customer360.scoring import nightly
+    from customer360.scoring.scores import SCORES
 
-    return _churn_step(settings, as_of, run_id, "train_if_needed", churn.train_if_needed)
+    with _scoring_step(settings, as_of, run_id, "train_if_needed") as (result, given):
+        engine = _engine(settings)
+        told = {
+            score.name: nightly.train_if_needed(settings, engine, score, given) for score in SCORES
+        }
+        result |= {"models": told, "trained": sum(one["trained"] for one in told.values())}
+    return result
 
 
 def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
-    """Score every customer with the champion and put the scores beside the marts."""
-    from customer360.scoring import churn
+    """Score every customer with the champions and put the scores beside the marts."""
+    from customer360.scoring import nightly, personas
+    from customer360.scoring.output import write_card_into
+    from customer360.scoring.scores import SCORES
 
-    return _churn_step(settings, as_of, run_id, "score", churn.score_into)
+    with _scoring_step(settings, as_of, run_id, "score") as (result, given):
+        engine = _engine(settings)
+        told = {score.name: nightly.score_into(settings, engine, score, given) for score in SCORES}
+        nightly.write_runs(given.connection, run_id, as_of, told)
+        last = _last_snapshot(settings, engine, as_of)
+        personas.write_last_segments(given.connection, *last)
+        card = nightly.runs_card(run_id, as_of, told)
+        write_card_into(card, settings.reports_dir / run_id / "models")
+        result |= {
+            **told["churn"],
+            "alarms": [alarm for one in told.values() for alarm in one["alarms"]],
+            "models": told,
+            "findings": nightly.findings(told),
+        }
+    return result
 
 
-def _churn_step(
-    settings: Settings,
-    as_of: dt.date,
-    run_id: str,
-    name: str,
-    work: Callable[[Settings, Engine, Path, dt.date, int], dict[str, Any]],
-) -> dict[str, Any]:
+def _last_snapshot(
+    settings: Settings, engine: Engine, as_of: dt.date
+) -> tuple[Path | None, dt.date | None]:
+    """The newest published file of an earlier day that is still kept, and its day."""
+    run = state.last_published(engine, as_of - dt.timedelta(days=1))
+    if run is None or not run["snapshot"]:
+        return None, None
+    path = settings.snapshots_dir / str(run["snapshot"])
+    return (path, run["as_of"]) if path.exists() else (None, None)
+
+
+@contextlib.contextmanager
+def _scoring_step(
+    settings: Settings, as_of: dt.date, run_id: str, name: str
+) -> Iterator[tuple[dict[str, Any], "Given"]]:
+    """A step on the work file that waits for fields that can be trusted."""
+    from customer360.scoring import nightly
+
     config = load_config(settings)
     engine = _engine(settings)
-    horizon_days = config.audiences.churn.horizon_days
     try:
         with _step(settings, run_id, name) as result:
             work_file = _work_file(settings, run_id)
             trust.require(settings, config, as_of, work_file, "scoring", "nothing is scored")
-            result |= work(settings, engine, work_file, as_of, horizon_days)
+            with nightly.opened(settings, work_file) as connection:
+                features = "main.customer_features"
+                yield result, _given(config, connection, as_of, features)
     except GateError:
         state.end_run(engine, run_id, "failed")
         raise
-    return result
+
+
+def _given(
+    config: Config,
+    connection: duckdb.DuckDBPyConnection,
+    as_of: dt.date,
+    features: str | None = None,
+) -> "Given":
+    from customer360.scoring.nightly import Given
+
+    horizon_days = config.audiences.churn.horizon_days
+    return Given(connection, as_of, horizon_days, zone=config.sources.time_zone, features=features)
 
 
 def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
@@ -594,7 +644,8 @@ def _sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 def _model_versions(engine: Engine, run_id: str) -> dict[str, str]:
     for step in reversed(state.run_steps(engine, run_id)):
         if step["step"] == "score" and step["status"] == "done":
-            return {"churn": step["result"]["model_version"]}
+            told = step["result"].get("models") or {"churn": step["result"]}
+            return {name: one["model_version"] for name, one in told.items()}
     return {}
 
 
@@ -605,10 +656,7 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     config = load_config(settings)
     policy = config.policies.exports
     engine = _engine(settings)
-    run = state.get_run(engine, run_id)
-    if run is None or not run["snapshot"]:
-        raise Customer360Error(f"run {run_id} has published nothing that could be exported")
-    snapshot = settings.snapshots_dir / str(run["snapshot"])
+    snapshot = _published(settings, engine, run_id)
     with _step(settings, run_id, "activate", writes=False) as result:
         refusal = None
         told: list[dict[str, Any]] = []
@@ -634,17 +682,112 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     return {**result, "findings": told} if told else result
 
 
-def train(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:  # noqa: ARG001, every step's signature
-    """Train a challenger on the published snapshot; it replaces the champion only if better."""
-    from customer360 import publish as publishing
-    from customer360.scoring import churn
+def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -> dict[str, Any]:
+    """Send one destination what it does not hold yet of the snapshot that ``run_id`` published.
+
+    Raises:
+        GateError: sending waits for a person: a weak field, the switch, or a guard.
+        DeliveryError: the receiver is not what was declared, or does not answer.
+    """
+    from customer360.activation import sending
 
     config = load_config(settings)
-    snapshot = publishing.snapshot_path(settings)
-    trust.require(settings, config, as_of, snapshot, "scoring", "no challenger is trained")
-    return churn.train_challenger(
-        settings, _engine(settings), snapshot, as_of, config.audiences.churn.horizon_days
+    engine = _engine(settings)
+    snapshot = _published(settings, engine, run_id)
+    with _step(settings, run_id, f"{DELIVER}{destination}", writes=False) as result:
+        what = f"nothing is sent to {destination}"
+        trust.require(settings, config, as_of, snapshot, "sending", what)
+        done = sending.deliver(settings, engine, config, destination, snapshot, as_of, run_id)
+        result |= done.as_dict()
+    findings = [asdict(finding) for finding in done.findings()]
+    return {**result, "findings": findings} if findings else result
+
+
+def preview_delivery(
+    settings: Settings, as_of: dt.date, run_id: str, destination: str, out: Path | None = None
+) -> dict[str, Any]:
+    """What :func:`deliver` would send now, with its first rows; all of them to ``out``."""
+    from customer360.activation import sending
+
+    config = load_config(settings)
+    engine = _engine(settings)
+    snapshot = _published(settings, engine, run_id)
+    plan, sample = sending.dry_run(
+        settings, engine, config, destination, snapshot, as_of, run_id, out
     )
+    return {
+        "destination": destination,
+        "status": "stopped by its guard" if plan.stopped else "dry run",
+        "rows": plan.wanted,
+        "holds": plan.holds,
+        **plan.counts,
+        "held": plan.held,
+        "waiting": plan.waiting,
+        "stopped": list(plan.stopped),
+        "sample": sample,
+    }
+
+
+def _published(settings: Settings, engine: Engine, run_id: str) -> Path:
+    """The snapshot that a run has published."""
+    run = state.get_run(engine, run_id)
+    if run is None or not run["snapshot"]:
+        raise Customer360Error(f"run {run_id} has published nothing that could be sent")
+    return settings.snapshots_dir / str(run["snapshot"])
+
+
+def train(
+    settings: Settings, as_of: dt.date, run_id: str, model: str, *, only_if_due: bool = True
+) -> dict[str, Any]:
+    """Train a challenger of one model on what ``run_id`` published; it must earn its place.
+
+    Args:
+        model: see ``customer360.scoring.scores``.
+        only_if_due: train only where a week has passed since the last training, or the champion
+            has drifted.
+
+    Returns:
+        ``due``: why, or None where nothing was done; and what the training ended in.
+    """
+    from customer360.scoring import nightly
+    from customer360.scoring.scores import score_named
+
+    config = load_config(settings)
+    engine = _engine(settings)
+    wanted = score_named(model)
+    snapshot = _published(settings, engine, run_id)
+    trust.require(settings, config, as_of, snapshot, "scoring", "no challenger is trained")
+    with connect(settings, snapshot, read_only=True) as connection:
+        given = _given(config, connection, as_of)
+        due = nightly.why_due(settings, engine, wanted, given)
+        if only_if_due and due is None:
+            return {"model": model, "due": None}
+        if not wanted.reads_texts:
+            told = nightly.train_challenger(settings, engine, wanted, given)
+            return {"model": model, "due": due, **told}
+    with (
+        _texts_of(settings, config, as_of, run_id) as file,
+        nightly.opened(settings, file, read_only=True) as connection,
+    ):
+        given = _given(config, connection, as_of)
+        told = nightly.train_challenger(settings, engine, wanted, given)
+    return {"model": model, "due": due, **told}
+
+
+@contextlib.contextmanager
+def _texts_of(settings: Settings, config: Config, as_of: dt.date, run_id: str) -> Iterator[Path]:
+    """A file with the view of people's texts as of a day and nothing else; it goes afterwards."""
+    from customer360.transform import run_dbt
+
+    folder = settings.work_dir / f"{run_id}-texts"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / MARTS_FILE
+    try:
+        with writer_lock(settings, f"texts of {run_id}"):
+            run_dbt(settings, config, as_of, file, ["run", "--select", "+union_texts"])
+            yield file
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -691,13 +834,23 @@ def status(settings: Settings) -> dict[str, Any]:
         },
         "weak_fields": results.get("audit_raw", {}).get("weak_fields", []),
         "warnings": [text for step in results.values() for text in step.get("warnings", [])],
+        "model_alarms": results.get("score", {}).get("alarms", []),
         "segments": [
             {"name": name, "size": size} for name, size in published.get("segments", {}).items()
         ],
         "alerts": published.get("alerts"),
         "snapshot": str(settings.snapshots_dir / run["snapshot"]) if run["snapshot"] else None,
         "exports": exported,
+        "deliveries": {
+            name.removeprefix(DELIVER): result
+            for name, result in results.items()
+            if name.startswith(DELIVER)
+        },
         "model": results.get("score", {}).get("model_version"),
+        "models": {
+            name: one["model_version"]
+            for name, one in results.get("score", {}).get("models", {}).items()
+        },
         "reports": str(settings.reports_dir / run["run_id"]),
         "seconds": {
             name: round(step["seconds"], 2)
@@ -771,7 +924,8 @@ def format_summary(status: dict[str, Any]) -> str:
         *[f"segment    {part['name']:<24}{part['size']:>8,}" for part in status["segments"]],
         "",
         f"snapshot   {status['snapshot']}",
-        f"model      {status['model']}",
+        *[f"model      {name:<12}{version}" for name, version in status["models"].items()],
+        *[f"           alarm: {text}" for text in status["model_alarms"]],
         f"reports    {status['reports']}",
     ]
     for name, done in status["exports"].items():
@@ -781,10 +935,22 @@ def format_summary(status: dict[str, Any]) -> str:
             if done["path"]
             else f"export     {name:<20}held back: {done['message']}"
         )
+    lines += [_delivery_line(name, done) for name, done in status["deliveries"].items()]
     seconds = status["seconds"]
     lines += ["", "seconds    " + ", ".join(f"{name} {spent:g}" for name, spent in seconds.items())]
     lines.append(f"           {sum(seconds.values()):.1f} in all steps")
     return "\n".join(lines)
+
+
+def _delivery_line(name: str, done: dict[str, Any]) -> str:
+    if "rows" not in done:
+        return f"delivery   {name:<20}{done.get('error', 'not finished')}"
+    changes = f"+{done['added']:,} ~{done['changed']:,} -{done['removed']:,}"
+    waits = [f"{done[word]:,} {word}" for word in ("failed", "dead", "unknown") if done[word]]
+    held = sum(done["held"].values())
+    waits += [f"{held:,} held"] if held else []
+    tail = f"  ({', '.join(waits)})" if waits else ""
+    return f"delivery   {name:<20}{done['rows']:>8,} rows, {changes}  {done['status']}{tail}"
 
 
 def _weak_lines(weak: list[dict[str, Any]]) -> list[str]:

@@ -289,8 +289,8 @@ class Registry:
             sha256=hashlib.sha256(content).hexdigest(),
             data_hash=data_hash,
             code_version=code,
-            metrics=_json(metrics),
-            thresholds=_json(thresholds or {}),
+            metrics=plain(metrics),
+            thresholds=plain(thresholds or {}),
         )
         # The file first: a row without its file would be a champion that cannot score.
         self._write(row.file, content)
@@ -320,12 +320,12 @@ def _version(row: RowMapping) -> ModelVersion:
     return ModelVersion(**{name: row[name] for name in ModelVersion.__dataclass_fields__})
 
 
-def _json(values: Any) -> Any:
-    """Plain values; NaN, which JSON does not know, becomes null."""
+def plain(values: Any) -> Any:
+    """Values as JSON knows them; NaN, which it does not, becomes null."""
     if isinstance(values, dict):
-        return {str(name): _json(value) for name, value in values.items()}
+        return {str(name): plain(value) for name, value in values.items()}
     if isinstance(values, Sequence) and not isinstance(values, str):
-        return [_json(value) for value in values]
+        return [plain(value) for value in values]
     if isinstance(values, np.generic):
         values = values.item()
     if isinstance(values, float) and not np.isfinite(values):

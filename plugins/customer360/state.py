@@ -1,6 +1,6 @@
 """The decision state: what was decided and cannot be rebuilt from the sources.
 
-What belongs here: runs and their fencing tokens, their steps, the ledger of deliveries, which
+What belongs here: runs and their fencing tokens, their steps, the ledger of exports, which
 snapshots were published and taken back; later stable ids, reviews, champions, hold-outs and
 tombstones. Other modules may add tables to :data:`metadata`. What does not belong here: anything
 that a run can compute again from landing, and any personal data.
@@ -42,6 +42,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     select,
     text,
     update,
@@ -55,8 +56,11 @@ from sqlalchemy.types import TypeDecorator
 from customer360.exceptions import BusyError, ConfigError
 from customer360.settings import Settings
 
-SCHEMA_VERSION = 1
-"""Version of the tables below; a store of another version is refused, not guessed at."""
+SCHEMA_VERSION = 2
+"""Version of the tables below; a store of a version that nothing leads from is refused."""
+
+MIGRATIONS = {"1": ("alter table {deliveries} rename to exports",)}
+"""Version -> statements that lead to the next one; names in braces get their schema."""
 
 BUSY_SECONDS = 30
 """How long a transaction waits for the write lock before it fails."""
@@ -146,8 +150,8 @@ snapshots = Table(
     comment="Published files: when each was current, was taken back, was removed by retention.",
 )
 
-deliveries = Table(
-    "deliveries",
+exports = Table(
+    "exports",
     metadata,
     Column("delivery_id", Integer, primary_key=True, autoincrement=True),
     Column("destination", String(100), nullable=False),
@@ -162,8 +166,8 @@ deliveries = Table(
     Column("status", String(16), nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("acknowledged_at", UtcDateTime),
-    comment="The ledger: what went to which destination; the last acknowledged row is the state"
-    " that a receiver holds.",
+    comment="The ledger of files: what was written under which name; the last acknowledged row is"
+    " the state that receivers hold. What goes to each customer's row is in deliveries.",
 )
 
 
@@ -245,6 +249,7 @@ def ensure(engine: Engine) -> None:
                 {"lock": f"customer360 state {company}"},
             )
             connection.execute(CreateSchema(company, if_not_exists=True))
+        _migrate(connection, company)
         metadata.create_all(connection)
         known: dict[str, str] = {
             row.key: row.value
@@ -261,6 +266,23 @@ def ensure(engine: Engine) -> None:
                 )
         if connection.execute(select(counters.c.name)).first() is None:
             connection.execute(insert(counters).values(name="token", value=0))
+
+
+def _migrate(connection: Connection, company: str) -> None:
+    """Lead the tables of an older version to this one, in the transaction of the caller."""
+    schema = company if connection.dialect.name == "postgresql" else None
+    if not inspect(connection).has_table("state_info", schema=schema):
+        return
+    of_version = select(state_info.c.value).where(state_info.c.key == "schema_version")
+    version = connection.execute(of_version).scalar()
+    prefix = f"{connection.dialect.identifier_preparer.quote(schema)}." if schema else ""
+    while version in MIGRATIONS:
+        for statement in MIGRATIONS[version]:
+            connection.execute(text(statement.format(deliveries=f"{prefix}deliveries")))
+        version = str(int(version) + 1)
+        connection.execute(
+            update(state_info).where(state_info.c.key == "schema_version").values(value=version)
+        )
 
 
 # --- runs and their tokens ------------------------------------------------------------------

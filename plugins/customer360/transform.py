@@ -140,10 +140,11 @@ def check_rules(config: Config) -> None:
         ConfigError: names the place, the column and what was perhaps meant.
     """
     known = _columns("activation/activation.yml", "customer_360")
-    for name, segment in config.audiences.segments.items():
-        for column in sorted(segment.columns - set(known)):
-            place = f"audiences.yml: {config.company}.segments.{name}.rule"
-            raise _unknown_column(place, "customer_360", column, known)
+    for part in ("segments", "next_best_actions"):
+        for name, segment in getattr(config.audiences, part).items():
+            for column in sorted(segment.columns - set(known)):
+                place = f"audiences.yml: {config.company}.{part}.{name}.rule"
+                raise _unknown_column(place, "customer_360", column, known)
     known = _columns("marts/customer/customer.yml", "customers")
     for number, question in enumerate(config.policies.ask):
         if question.field not in known:
@@ -214,6 +215,17 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
         "feeds": feeds,
         "segments": [
             {"name": name, "rule": segment.rule} for name, segment in audiences.segments.items()
+        ],
+        "next_best_actions": [
+            {
+                "name": name,
+                "rule": one.rule,
+                "action": one.action,
+                "reason": one.description,
+                "owner": one.owner,
+                "channel": one.channel,
+            }
+            for name, one in audiences.next_best_actions.items()
         ],
         "value_tiers": [
             {"name": name, "from_cents": round(amount * 100)}

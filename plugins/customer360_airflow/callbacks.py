@@ -68,3 +68,23 @@ def tell(context: Mapping[str, Any], findings: Iterable[Mapping[str, Any]]) -> N
         )
     except Exception as error:  # noqa: BLE001, whatever a notification meets, the task goes on
         log.warning("nobody could be notified: %s", type(error).__name__)
+
+
+def tell_deadline_missed(context: Mapping[str, Any], **_: Any) -> None:
+    """A run has not ended by its deadline: a person should look, the run goes on."""
+    from customer360 import connections, notify
+    from customer360.settings import load_settings
+    from customer360_airflow.reach import airflow_connection
+
+    run = context.get("dag_run") or {}
+    dag_id, run_id = (
+        (run.get("dag_id"), run.get("dag_run_id") or run.get("run_id"))
+        if isinstance(run, Mapping)
+        else (run.dag_id, run.run_id)
+    )
+    log.error("deadline missed: %s", dag_id)
+    connections.use(airflow_connection)
+    text = f"{dag_id} has not ended by its deadline; it goes on"
+    notify.send(
+        load_settings(), [notify.Finding("task_failed", None, text)], f"{dag_id}/{run_id}", None
+    )

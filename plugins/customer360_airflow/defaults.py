@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from customer360_airflow import callbacks
 
@@ -25,6 +27,10 @@ WRITER_POOL = "warehouse_writer"
 """One slot: one process at a time writes DuckDB files (a writer blocks even readers of others)."""
 
 
+TRAINING_POOL = "training"
+"""One slot: a training takes a core and some gigabytes, and reads published files only."""
+
+
 def source_pool(source: str) -> str:
     """Name of the pool that keeps a source system from being read by too many tasks at once."""
     return f"source_{source}"
@@ -34,6 +40,7 @@ def pools(sources: Iterable["SourceDeclaration"]) -> dict[str, tuple[int, str]]:
     """Pools that a deployment must have: name -> slots and description."""
     return {
         WRITER_POOL: (1, "One process at a time writes the warehouse files."),
+        TRAINING_POOL: (1, "One model at a time is trained."),
         **{
             source_pool(source.name): (source.at_once, f"Tasks that read {source.name} at once.")
             for source in sources
@@ -44,6 +51,19 @@ def pools(sources: Iterable["SourceDeclaration"]) -> dict[str, tuple[int, str]]:
 QUICK = dt.timedelta(minutes=10)
 LONG = dt.timedelta(hours=1)
 """Time limits of a task: bookkeeping, and work in proportion to the data."""
+
+
+LATEST = dt.timedelta(hours=2)
+"""After so long in the queue or at work, somebody is told that a run is late."""
+
+
+def deadline(after: dt.timedelta = LATEST) -> DeadlineAlert:
+    """Tells the notify webhook when a run has not ended in time; the run itself goes on."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=after,
+        callback=SyncCallback("customer360_airflow.callbacks.tell_deadline_missed"),
+    )
 
 
 def default_args(owner: str = OWNER) -> dict[str, Any]:
@@ -74,6 +94,7 @@ def customer360_dag(
     tags: Iterable[str] = (),
     start: dt.datetime | None = None,
     end: dt.datetime | None = None,
+    deadline: DeadlineAlert | None = None,
 ) -> DAG:
     """A DAG with the house's defaults, to be used as a context manager.
 
@@ -87,6 +108,7 @@ def customer360_dag(
         start: first moment at which the schedule may start a run; None lets it begin with the
             first moment after the DAG is switched on.
         end: last moment at which the schedule may start a run.
+        deadline: who is told when a run takes too long.
     """
     return DAG(
         dag_id,
@@ -100,4 +122,5 @@ def customer360_dag(
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=True,
+        deadline=deadline,
     )

@@ -2,3 +2,4 @@
 
 BUILD = "build_customer_360"
 ACTIVATE = "activate_customers"
+TRAIN = "train_models"

@@ -24,8 +24,6 @@ EVERY_HOUR = "5 * * * *"
 AFTER_EVERY_HOUR = "20 * * * *"
 """When the hourly lane has landed what it found."""
 
-MONDAY_MORNING = "0 6 * * 1"
-
 
 def nightly(source: "SourceDeclaration") -> CronPartitionTimetable:
     """A run a night; its key is the day that has just ended, the tick before its own."""
@@ -46,12 +44,6 @@ def after_hourly(source: "SourceDeclaration") -> CronPartitionTimetable:
     return CronPartitionTimetable(
         AFTER_EVERY_HOUR, timezone=source.timezone, run_offset=0, key_format=HOUR_FORMAT
     )
-
-
-def weekly(sources: Iterable["SourceDeclaration"]) -> CronPartitionTimetable:
-    """A run on Monday morning; its key is that Monday."""
-    zone = next(source.timezone for source in sources)
-    return CronPartitionTimetable(MONDAY_MORNING, timezone=zone, key_format=KEY_FORMAT)
 
 
 def last_start(sources: Iterable["SourceDeclaration"]) -> dt.datetime | None:

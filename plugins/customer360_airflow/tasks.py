@@ -12,12 +12,14 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
 )
 
 from customer360.exceptions import (
@@ -148,14 +150,6 @@ class Step(BaseOperator):
         return result
 
 
-class TrainStep(Step):
-    """Trains on the days before the day of the run: the day itself has not ended yet."""
-
-    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
-        """Call the library."""
-        return super().run_step(settings, as_of - dt.timedelta(days=1), context)
-
-
 class ExtractStep(Step):
     """Brings in what ``source`` has for the as-of day."""
 
@@ -273,6 +267,11 @@ class PublishStep(Step):
 class ActivateStep(Step):
     """Works for the run that published the snapshot which started this run."""
 
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library, which may write to object storages."""
+        reach.lend()
+        return super().run_step(settings, as_of, context)
+
     def run_id(self, context: Context) -> str:
         """The publishing run's id, from the newest event of the snapshot.
 
@@ -292,3 +291,68 @@ class ActivateStep(Step):
             )
         newest = max(events, key=lambda event: event.timestamp)
         return str(newest.extra["run_id"])
+
+
+class DeliverStep(ActivateStep):
+    """Sends one destination what it does not hold yet; mapped over the declared destinations."""
+
+    template_fields = ("destination",)
+
+    def __init__(self, *, destination: str, **kwargs: Any) -> None:
+        super().__init__(step="deliver", **kwargs)
+        self.destination = destination
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library; receivers are reached by Airflow's Connections."""
+        from customer360 import pipeline
+
+        reach.lend()
+        return pipeline.deliver(settings, as_of, self.run_id(context), self.destination)
+
+
+class TrainStep(ActivateStep):
+    """Trains a challenger of one model on the snapshot that started this run, if it is due.
+
+    Args:
+        model: see ``customer360.scoring.scores``.
+        memory_gib: what the task's process may take beyond what it has; a training that wants more
+            fails with a message, and the champion goes on scoring.
+    """
+
+    def __init__(self, *, model: str, memory_gib: float, **kwargs: Any) -> None:
+        super().__init__(step="train", task_id=f"train_{model}", **kwargs)
+        self.model = model
+        self.memory_gib = memory_gib
+
+    def run_step(self, settings: Settings, as_of: dt.date, context: Context) -> dict[str, Any]:
+        """Call the library; a model that is not due is skipped."""
+        from customer360 import pipeline
+
+        with memory_limit(self.memory_gib):
+            result = pipeline.train(settings, as_of, self.run_id(context), self.model)
+        if result["due"] is None:
+            raise AirflowSkipException(f"{self.model} was trained within the week, nothing drifted")
+        return result
+
+
+@contextlib.contextmanager
+def memory_limit(gib: float) -> Iterator[None]:
+    """Let this process take so much more private memory, and say so plainly where that is short."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = pages * resource.getpagesize() + int(gib * 2**30)
+    resource.setrlimit(
+        resource.RLIMIT_DATA,
+        (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard),
+    )
+    try:
+        yield
+    except MemoryError:
+        raise AirflowFailException(
+            f"the training wants more than its {gib:g} GiB (customer360.scoring.limits); the "
+            "champion goes on scoring. Give it more, or lower MAX_TRAINING_ROWS."
+        ) from None
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

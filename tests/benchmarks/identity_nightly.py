@@ -1,10 +1,10 @@
 """The nightly engine on one table of people: everything, then a day on which a part changed.
 
-What belongs here: making the engine's two inputs of a table as ``people`` makes them, and the
-seconds and memory of both runs, printed as one JSON object. Run by ``identity_bench`` in a process
-of its own.
+What belongs here: making the engine's two inputs of a table as ``people`` makes them, or of a
+demo company's world, and the seconds and memory of both runs, printed as one JSON object. Run by
+``identity_bench`` in a process of its own.
 
-    python tests/benchmarks/identity_nightly.py PEOPLE OUT [--change 0.01]
+    python -m tests.benchmarks.identity_nightly PEOPLE OUT [--change 0.01] [--truth TRUTH]
 """
 
 import argparse
@@ -20,6 +20,7 @@ import duckdb
 from customer360 import state
 from customer360.identity.engine import resolve_company
 from customer360.settings import Settings
+from tests.identity.demo_inputs import load_demo
 
 RECORDS = """
 CREATE TABLE records AS
@@ -52,9 +53,10 @@ WHERE hash(record_id) % 1000 BETWEEN 900 AND 900 + {share} * 600 - 1
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("people", type=Path)
+    parser.add_argument("people", type=Path, help="a table of people, or a demo's world")
     parser.add_argument("out", type=Path, help="record_id, customer_id of the full run.")
     parser.add_argument("--change", type=float, default=0.01, help="share of records that change")
+    parser.add_argument("--truth", type=Path, help="the truth of the demo whose world it is")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         settings = Settings("bench", Path(name) / "bench", threads=2, memory_limit="1500MB")
@@ -62,9 +64,12 @@ def main() -> None:
         con = duckdb.connect(
             str(Path(name) / "work.duckdb"), config={"threads": 2, "memory_limit": "500MB"}
         )
-        con.execute(f"CREATE VIEW people AS FROM '{options.people}'")
-        con.execute(RECORDS)
-        con.execute(IDENTIFIERS)
+        if options.truth:
+            load_demo(con, options.people, options.truth)
+        else:
+            con.execute(f"CREATE VIEW people AS FROM '{options.people}'")
+            con.execute(RECORDS)
+            con.execute(IDENTIFIERS)
         lines = {}
         for run, day in (("full", dt.date(2026, 7, 1)), ("increment", dt.date(2026, 7, 2))):
             if run == "increment":

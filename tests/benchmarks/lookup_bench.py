@@ -1,4 +1,4 @@
-"""How long one customer's page takes at a million customers, after thirty nights (``make bench-lookup``).
+"""How long one customer's page takes at a million customers, after thirty nights.
 
 What belongs here: tables in the shape and order in which the warehouse leaves them, thirty
 increments of 0.3 % as ``macros/increments.sql`` writes them (delete, insert in order of customers),
@@ -48,8 +48,9 @@ def select_rows(table: str, customers: int, rows: int, first: int) -> str:
     )
     return (
         f"select {CUSTOMER.format(number=number)} as customer_id, "
-        f"{first} + row_number as row_key, timestamp '2024-01-01' + interval (row_number % 900) day "
-        f"as occurred_at, {cells} from range({rows}) as made(row_number)"
+        f"{first} + row_number as row_key, "
+        f"timestamp '2024-01-01' + interval (row_number % 900) day as occurred_at, "
+        f"{cells} from range({rows}) as made(row_number)"
     )
 
 

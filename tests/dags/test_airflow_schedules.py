@@ -63,10 +63,3 @@ def test_a_range_of_days_in_a_zone_ahead_of_utc_keeps_its_last_day():
         latest=dt.datetime(2026, 3, 3, 23, 59, 59, tzinfo=dt.UTC),
     )
     assert [run.partition_key for run in runs] == ["2026-03-01", "2026-03-02", "2026-03-03"]
-
-
-def test_training_ends_with_the_last_source(next_run):
-    ended, living = Source(end=dt.date(2017, 12, 31)), Source()
-    assert next_run([ended], schedules.weekly([ended])) is None
-    run = next_run([ended, living], schedules.weekly([ended, living]))
-    assert run.partition_key == "2026-03-16"  # a Monday

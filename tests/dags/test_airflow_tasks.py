@@ -142,8 +142,41 @@ def test_an_activation_that_never_ends_does_not_hold_up_the_next_run_for_ever(mo
     assert result["token"] == 2
 
 
-def test_training_learns_from_the_days_before_its_own(monkeypatch):
+class Published:
+    """A snapshot's event that carries the run that published it."""
+
+    timestamp = dt.datetime(2017, 12, 25, tzinfo=dt.UTC)
+    extra = {"run_id": "nightly"}  # noqa: RUF012
+
+
+def train_step(monkeypatch, work, memory_gib=2.0):
+    monkeypatch.setattr(pipeline, "train", work)
+    context = {"dag_run": DagRun(), "triggering_asset_events": {"snapshot": [Published()]}}
+    return tasks.TrainStep(model="churn", memory_gib=memory_gib).execute(context)
+
+
+def test_training_works_for_the_run_that_published_and_skips_what_is_not_due(monkeypatch):
     seen = []
-    monkeypatch.setattr(pipeline, "train", lambda settings, as_of, run_id: seen.append(as_of) or {})
-    tasks.TrainStep(step="train").execute({"dag_run": DagRun(partition_key="2017-12-25")})
-    assert seen == [dt.date(2017, 12, 24)]
+
+    def work(settings, as_of, run_id, model):
+        seen.append((run_id, model))
+        return {"due": "a week has passed", "trained": True}
+
+    assert train_step(monkeypatch, work)["trained"]
+    assert seen == [("nightly", "churn")]
+    with pytest.raises(tasks.AirflowSkipException, match="nothing drifted"):
+        train_step(monkeypatch, lambda *_: {"due": None})
+
+
+def test_a_training_that_wants_too_much_memory_fails_with_the_mend(monkeypatch):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+
+    def work(*_):
+        return {"due": "now", "rows": len(bytearray(600 * 2**20))}
+
+    assert train_step(monkeypatch, work, 2.0)["rows"]
+    with pytest.raises(tasks.AirflowFailException, match=r"more than its 0.25 GiB"):
+        train_step(monkeypatch, work, 0.25)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before

@@ -9,8 +9,8 @@ import pytest
 
 from customer360.declarations import declared_sources
 from customer360.settings import PROJECT, load_settings
-from customer360_airflow.defaults import WRITER_POOL, pools
-from customer360_airflow.tasks import ExtractStep
+from customer360_airflow.defaults import TRAINING_POOL, WRITER_POOL, pools
+from customer360_airflow.tasks import ExtractStep, TrainStep
 
 HEAVY = (
     "customer360.pipeline",
@@ -28,7 +28,7 @@ HEAVY = (
     "sqlglot",
 )
 """The decision state stands for SQLAlchemy, which Airflow imports itself."""
-READ_ONLY = {"extract", "activate", "answer"}
+READ_ONLY = {"extract", "activate", "deliver", "answer"}
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,8 @@ def test_whoever_writes_the_warehouse_takes_the_one_slot_for_it(dag_bag):
         for task in dag.tasks:
             if not isinstance(task, ExtractStep):
                 expected = "default_pool" if task.task_id in READ_ONLY else WRITER_POOL
+                if isinstance(task, TrainStep) and task.model != "sentiment":
+                    expected = TRAINING_POOL  # it reads a published file
                 assert task.pool == expected, f"{dag.dag_id}.{task.task_id}"
 
 
@@ -137,6 +139,19 @@ def test_build_waits_for_every_source_and_publishes_last(dag_bag, sources):
 def test_activation_follows_the_published_snapshot(dag_bag):
     (published,) = dag_bag.dags["build_customer_360"].get_task("publish").outlets
     assert waited_for(dag_bag.dags["activate_customers"]) == {published.name}
+
+
+def test_each_model_is_trained_by_a_task_of_its_own_with_a_limit(dag_bag):
+    from customer360.scoring.limits import MEMORY_GIB
+    from customer360.scoring.scores import SCORES
+
+    train = dag_bag.dags["train_models"]
+    assert waited_for(train) == waited_for(dag_bag.dags["activate_customers"])
+    assert [task.task_id for task in train.tasks] == [f"train_{score.name}" for score in SCORES]
+    assert {score.name for score in SCORES} == set(MEMORY_GIB)
+    for task in train.tasks:
+        assert 0 < task.memory_gib <= 3
+        assert task.upstream_task_ids == task.downstream_task_ids == set()
 
 
 def test_dag_files_import_nothing_heavy():

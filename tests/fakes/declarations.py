@@ -38,3 +38,7 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
 
 def check_day(settings: Settings, as_of: dt.date) -> None:
     """Every day is there."""
+
+
+def declared_destinations(settings: Settings) -> list[str]:
+    return ["crm"]

@@ -76,6 +76,10 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     return result
 
 
+def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -> dict[str, Any]:
+    return _do(settings, f"deliver:{destination}", as_of=str(as_of), run_id=run_id)
+
+
 def status(settings: Settings) -> dict[str, Any]:
     result: dict[str, Any] = json.loads((settings.data_dir / "fake" / "status.json").read_text())
     return result
@@ -85,9 +89,13 @@ def format_summary(status: dict[str, Any]) -> str:
     return "\n".join(f"{key}: {value}" for key, value in status.items())
 
 
+def train(settings: Settings, as_of: dt.date, run_id: str, model: str) -> dict[str, Any]:
+    return {"due": None, **_do(settings, f"train:{model}", as_of=str(as_of), run_id=run_id)}
+
+
 def __getattr__(name: str) -> Any:
     steps = ("begin", "load_raw", "resolve_identities", "build_marts", "train_if_needed", "score",
-             "build_scored_marts", "engage", "activate", "train")  # fmt: skip
+             "build_scored_marts", "engage", "activate")  # fmt: skip
     if name not in steps:
         raise AttributeError(name)
 

@@ -67,6 +67,14 @@ def finish(work: Callable[..., Any], *arguments: Any) -> float:
     return time.monotonic() - began
 
 
+def ended(work: Callable[..., Any], *arguments: Any) -> int | None:
+    """Do ``work`` in a process of its own, which may end itself; how it ended."""
+    process = _processes.Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
 def kill_after(seconds: float, work: Callable[..., Any], *arguments: Any) -> bool:
     """Do ``work`` and kill it after so long; False where it had ended before."""
     process = _processes.Process(target=work, args=arguments)

@@ -1,4 +1,4 @@
-"""Travelling back on the demo company: what a later warehouse says of a past day was true that day."""
+"""Travelling back on the demo company: what a later warehouse says of a past day was true then."""
 
 import shutil
 import tempfile

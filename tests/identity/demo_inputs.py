@@ -104,20 +104,42 @@ CHAINS = (
      "world.shop.orders where true"),
     ("'loyalty.members:' || member_no", "order_no", "reference", "occurred_at",
      "world.loyalty.points where kind = 'earn'"),
-    ("'campaign.contacts:' || contact_id", "order_no", "order_no", "redeemed_at",
+    ("'campaign.contacts:' || contact_id", "order_no", "coalesce(order_no, receipt_no)",
+     "redeemed_at",
      "world.campaign.redemptions join (select coupon_code, contact_id from world.campaign.coupons) "
      "using (coupon_code) where true"),
+    ("'loyalty.members:' || member_no", "phone", "phone",
+     "strptime(sold_at, '%Y/%m/%d %H:%M:%S')", "world.till.receipts where member_no is not null"),
+    ("'shop.accounts:' || account_id", "nickname:shop", "nickname", "registered_at",
+     "world.shop.accounts where true"),
+    ("'wechat.followers:' || openid", "'nickname:' || app_id", "nickname",
+     "to_timestamp(subscribe_time)", "world.wechat.followers where true"),
+    ("'wechat.followers:' || openid", "'nickname:' || app_id", "nickname || '@' || city",
+     "to_timestamp(subscribe_time)", "world.wechat.followers where true"),
+    ("'shop.accounts:' || account_id", "nickname:shop",
+     "nickname || '@' || regexp_replace(city, '市$', '')", "created_at",
+     "(select nickname, addresses.* from world.shop.addresses join "
+     "(select distinct account_id, nickname from world.shop.accounts) using (account_id)) "
+     "where true"),
+    # who has a number for a name in China has it from QQ, and its mailbox
+    ("'shop.accounts:' || account_id", "email", "username || '@qq.com'", "registered_at",
+     "world.shop.accounts where regexp_full_match(username, '[1-9][0-9]{4,10}')"),
     ("'wechat.followers:' || openid", "unionid", "unionid", "epoch_ms(time)",
      "world.wechat.events where true"),
-    # the payment that the mini program reports and the order that the shop books, each the only
-    # one of that amount within ten minutes
+    ("'wechat.followers:' || openid", "unionid", "unionid", "to_timestamp(join_time)",
+     "world.wechat.group_members where true"),
+    # the payment that the mini program reports and the order that the shop books: the product is
+    # in it, the value of goods or of all is the same, and within ten minutes there is no other
     ("'wechat.followers:' || openid", "order_no", "order_no", "ordered_at", """(
         select openid, order_no, ordered_at, payment._from_day, booked._to_day
         from world.wechat.events as payment join world.shop.orders as booked
-            on abs((properties ->> 'order_amount')::double - paid_fen / 100) < .005
-            and epoch_ms(time) between ordered_at - interval 10 minute
+            on epoch_ms(time) between ordered_at - interval 10 minute
                 and ordered_at + interval 10 minute
+            and round(100 * (properties ->> 'order_amount')::double) in (paid_fen, goods_fen)
+        join (select distinct order_no, sku from world.shop.order_lines) as line
+            using (order_no)
         where event = 'PayOrder' and booked.channel = 'mini_program'
+            and sku = (properties ->> 'sku')
         qualify count(distinct order_no) over (partition by track_id) = 1
             and count(distinct track_id) over (partition by order_no) = 1) where true"""),
     ("'wechat.followers:' || openid", "member_no", "(properties ->> 'member_no')", "epoch_ms(time)",
@@ -176,7 +198,8 @@ def load_demo(
             )
     for record, kind, value, at, rest in CHAINS:
         con.execute(
-            f"insert into identifiers select {record}, '{kind}', {value}, false, min({at}), "
+            f"insert into identifiers select {record}, "
+            f"{kind if kind.startswith(chr(39)) else repr(kind)}, {value}, false, min({at}), "
             f"max({at}), null from {rest} and {value} is not null and {visible} group by all"
         )
     con.execute(

@@ -36,6 +36,8 @@ VALUES = {
     "member_no": ["M00001", "M90001", "M90002"],
     "unionid": ["u1", "u2"],
     "order_no": ["o1", "o2"],
+    "nickname:shop": ["老王51", "晴天熊"],
+    "nickname:wx1": ["老王51", "晴天熊"],
 }
 KEYS = [f"new.people:{number}" for number in range(7)] + [
     f"{system}.people:{number:04d}" for system in ("crm", "shop") for number in range(4)

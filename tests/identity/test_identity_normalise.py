@@ -142,3 +142,26 @@ def test_what_a_name_is_not():
     assert not normalise.english_beside_pinyin("Ahmed Hassan")
     assert normalise.title_sex("苗女士") == "f"
     assert normalise.title_sex("苗强") is None
+    assert normalise.english_beside_pinyin("Lisa Yang")
+    assert not normalise.english_beside_pinyin("Yang Lisa")
+
+
+@pytest.mark.parametrize(
+    ("address", "family", "name"),
+    [
+        ("haibinwang_630777@example.cn", None, ("haibin", "wang")),
+        ("weiyongxu_630777@example.cn", "xu", ("weiyong", "xu")),
+        ("xuweiyong@example.cn", None, ("weiyong", "xu")),
+        ("haibinwang161631@example.cn", "wang", ("haibin", "wang")),
+        ("limeishi8333@example.cn", None, None),  # Li Meishi or Shi Limei
+        ("limeishi8333@example.cn", "shi", ("limei", "shi")),
+        ("weiyongxu_630777@example.cn", "wang", None),
+        ("service@example.cn", None, None),
+        ("wangluobumen@example.cn", None, None),
+        ("124949224@qq.com", None, None),
+        ("li.wei@example.cn", None, None),
+        (None, None, None),
+    ],
+)
+def test_a_chinese_address_names_its_owner_or_nobody(address, family, name):
+    assert normalise.name_in_email(address, family) == name

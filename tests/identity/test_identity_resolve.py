@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from customer360.identity.commands import identity
+from customer360.identity.explain import strongest_path
 
 FIRST_NAMES = "anna bertil carla david erika felix greta henrik ines jonas klara ludwig"
 LAST_NAMES = "lindqvist okafor moreau petrenko santos tanaka ulrich vargas weber xanthos"
@@ -124,3 +125,12 @@ def test_commands_resolve_evaluate_and_explain(tmp_path, folder, resolved, rows)
     assert "two customers" in refused
     for name in ("欧阳", "贺明远", "139"):
         assert name not in told + refused
+
+
+def test_of_chains_that_are_alike_the_explanation_takes_one():
+    links = [
+        {"record_l": one, "record_r": other, "weight": 20.0, "rule": rule}
+        for one, other in (("a", "b"), ("b", "c")) for rule in ("phone", "email")
+    ]  # fmt: skip
+    path = strongest_path(links, "a", "c")
+    assert [(link["record_l"], link["record_r"]) for link in path] == [("a", "b"), ("b", "c")]

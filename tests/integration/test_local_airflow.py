@@ -34,6 +34,7 @@ CHAIN = [
     "audit:scores",
     "publish",
     "activate",
+    "deliver:crm",
 ]
 SECRET = "Wang Xiaoming 13812345678"
 

@@ -18,9 +18,8 @@ SALES = f"""
     from world.shop.orders where status <> 'cancelled'
     union all
     select 'tills', receipt_no, 'store', strptime(sold_at, '%Y/%m/%d %H:%M:%S')::date,
-        round(sum(amount_yuan * 100))::bigint
-    from world.till.receipts join world.till.receipt_lines using (store_code, receipt_no)
-    group by all
+        round(paid_yuan * 100)::bigint
+    from world.till.receipts
 """
 
 REPAIRS = "select * from world.aftersales.visits where kind <> '安装'"
@@ -47,9 +46,13 @@ EXACT = {
         "from world.callcentre.tickets group by topic order by topic"
     ),
     "16_knowledge_base": (
-        "select article_id::varchar, count(*), count(*) filter (where reopened_count > 0) "
-        "from world.callcentre.tickets where status = 'closed' group by article_id "
-        "order by 2 desc, 1"
+        "with said as (select ticket_id, min_by(article_id, sent_at) as article_id "
+        "from world.callcentre.messages group by ticket_id) "
+        "select coalesce(tickets.article_id, said.article_id)::varchar, articles.title, count(*), "
+        "count(*) filter (where reopened_count > 0) from world.callcentre.tickets as tickets "
+        "left join said using (ticket_id) left join world.callcentre.articles as articles "
+        "on coalesce(tickets.article_id, said.article_id) = articles.article_id "
+        "where tickets.status = 'closed' group by all order by 3 desc, 1"
     ),
     "18_repairs_by_partner": (
         "select partner_code, count(*), sum(labour_yuan * 100)::bigint, "

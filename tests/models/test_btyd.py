@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.common.btyd import BuyTillYouDie, fit_basket, fit_purchases, purchases
+from models.common.btyd import (
+    BuyTillYouDie,
+    ParetoNBD,
+    Purchases,
+    fit_basket,
+    fit_pareto,
+    fit_purchases,
+    purchases,
+)
 from models.common.errors import ModelDataError
 
 TRUTH = BuyTillYouDie(r=0.8, alpha=6.0, a=0.7, b=3.0)
@@ -78,3 +86,51 @@ def test_too_little_to_go_by_is_said():
         fit_purchases(frame)
     with pytest.raises(ModelDataError, match="20 are needed"):
         fit_purchases(frame.head(3))
+
+
+def test_pareto_nbd_equals_the_integral_over_the_moment_of_stopping() -> None:
+    from scipy.integrate import quad
+
+    fitted = ParetoNBD(r=0.55, alpha=10.6, s=0.6, beta=11.7)
+    given = Purchases(
+        np.array([0.0, 2.0, 40.0, 300.0]),
+        np.array([0.0, 12.0, 30.0, 38.5]),
+        np.array([39.0, 30.0, 39.0, 39.0]),
+    )
+    _, stopped = fitted.log_parts(given)
+    for row in range(4):
+        shape = fitted.r + given.repeats[row]
+        top = fitted.alpha + given.last[row]
+
+        def density(moment: float, shape: float = shape, top: float = top) -> float:
+            return (
+                fitted.s
+                * (fitted.beta + moment) ** (-fitted.s - 1)
+                * ((fitted.alpha + moment) / top) ** -shape
+            )
+
+        expected = np.log(quad(density, given.last[row], given.age[row])[0]) - shape * np.log(top)
+        assert stopped[row] == pytest.approx(expected, abs=1e-4)
+    alive = fitted.alive(given)
+    assert np.isfinite(alive).all()
+    assert alive[3] > 0.5 > alive[2]  # silent for nine weeks after forty purchases in thirty
+    today = Purchases(np.array([0.0]), np.array([5.0]), np.array([5.0]))
+    assert fitted.alive(today) == pytest.approx([1.0])
+
+
+def test_pareto_nbd_finds_who_made_the_purchases() -> None:
+    random = np.random.default_rng(8)
+    people, age, ahead = 3000, 60.0, 30.0
+    pace = random.gamma(0.8, 1 / 6.0, people)
+    stops = random.exponential(1 / random.gamma(1.2, 1 / 40.0, people))
+    rows, came = [], 0
+    for rate, stop in zip(pace, stops, strict=True):
+        moments = np.cumsum(random.exponential(1 / rate, 400))
+        moments = moments[moments < min(stop, age + ahead)]
+        past = moments[moments <= age]
+        came += int((moments > age).sum())
+        last = past[-1] if len(past) else 0.0
+        rows.append((7 * age, 7 * (age - last), len(past) + 1))
+    frame = pd.DataFrame(rows, columns=["tenure_days", "recency_days", "visits"])
+    fitted = fit_pareto(frame)
+    assert fitted.expected(purchases(frame), ahead).sum() == pytest.approx(came, rel=0.08)

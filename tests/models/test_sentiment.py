@@ -10,7 +10,13 @@ from models.common.errors import ModelDataError
 from models.sentiment.card import labelled_card, unlabelled_card
 from models.sentiment.evaluate import cross_validate
 from models.sentiment.features import Vocabulary, is_chinese, ngrams
-from models.sentiment.index import drop_alarms, sentiment_index
+from models.sentiment.index import (
+    alarms_of,
+    compare_sides,
+    drop_alarms,
+    sentiment_index,
+    trend,
+)
 from models.sentiment.predict import aspect_sentiment, predict
 from models.sentiment.train import GeneralModel, fit_corpus, train, without_overlap
 
@@ -203,3 +209,23 @@ def test_no_texts_no_alarms_and_wrong_columns_are_named() -> None:
     assert sentiment_index(history("a", [], []), AS_OF).empty
     with pytest.raises(ModelDataError, match="sentiment"):
         sentiment_index(pd.DataFrame({"customer_id": [], "at": []}), AS_OF)
+
+
+def test_the_trend_is_told_only_where_texts_lie_on_both_sides_and_differ_clearly() -> None:
+    as_of = pd.Timestamp("2026-06-30")
+    rows = [
+        *[("worse", 10, -0.9)] * 3, *[("worse", 90, 0.9)] * 3,
+        *[("better", 10, 0.9)] * 3, *[("better", 90, -0.9)] * 3,
+        *[("steady", 10, 0.3)] * 3, *[("steady", 90, 0.4)] * 3,
+        *[("silent", 90, -0.9)] * 3,
+        *[("mixed", 10, one) for one in (-1.0, 1.0)], *[("mixed", 90, one) for one in (-1.0, 1.0)],
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["customer_id", "age", "sentiment"])
+    frame["at"] = as_of - pd.to_timedelta(frame.pop("age"), unit="D")
+    sides = compare_sides(frame, as_of, 60)
+    found = trend(sides)
+    assert found[["worse", "better", "steady", "mixed"]].to_dict() == {
+        "worse": "worse", "better": "better", "steady": "steady", "mixed": "steady",
+    }  # fmt: skip
+    assert found["silent"] is None
+    assert alarms_of(sides, 0.4, 1)["customer_id"].tolist() == ["worse"]

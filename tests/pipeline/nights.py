@@ -24,6 +24,13 @@ def build(settings: Settings, as_of: dt.date, run_id: str) -> str | None:
     raw.approve(settings)
     told = pipeline.resolve_identities(settings, as_of, run_id)
     pipeline.build_marts(settings, as_of, run_id)
+    publish_built(settings, as_of, run_id)
+    why: str | None = told["why_full"]
+    return why
+
+
+def publish_built(settings: Settings, as_of: dt.date, run_id: str) -> None:
+    """Publish the marts of a run that has no scores, and keep its workspace."""
     folder = settings.work_dir / run_id
     with connect(settings, folder / pipeline.MARTS_FILE) as connection:
         connection.execute("drop schema if exists scores cascade; drop schema changes cascade")
@@ -41,8 +48,6 @@ def build(settings: Settings, as_of: dt.date, run_id: str) -> str | None:
         vault=folder / VAULT_FILE,
     )
     increments.keep(settings, folder / WORKSPACE_FILE, path)
-    why: str | None = told["why_full"]
-    return why
 
 
 def contents(settings: Settings) -> dict[str, str]:

@@ -1,13 +1,16 @@
 """The sum of daily runs is what a rebuild says, table by table; what a run overlooks is seen."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from customer360 import increments
+from customer360 import increments, publish, transform
+from customer360.config import load_config
+from customer360.warehouse import connect
 from tests.conftest import LAST_DAY
 from tests.pipeline.nights import contents, differing, night, rebuilt
 
@@ -66,3 +69,39 @@ def test_a_piece_that_is_overlooked_shows(company, late_lines, monkeypatch):
     summed = contents(settings)
     found = differing(summed, rebuilt(settings, LAST_DAY))
     assert {"order_lines", "unify.union_order_lines"} <= {*found}
+
+
+def test_what_is_brought_up_to_date_does_not_look_at_the_day():
+    """A cell that depends on the as-of day changes although nothing of its piece did."""
+    models = list(transform.DBT_PROJECT.glob("models/**/*.sql"))
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in models}
+    pieced = {name: text for name, text in texts.items() if "fed_by=" in text or "piece='" in text}
+    assert {"orders", "customer_touchpoints", "stg_shop__orders"} <= pieced.keys()
+    looks = re.compile(
+        r"as_of\(\)|as_of_year\(\)|cutoff\(\)|var\(.(as_of|cutoff).\)|current_date|now\("
+    )
+    assert [name for name, text in pieced.items() if looks.search(text)] == []
+
+
+def test_a_day_before_the_kept_one_is_built_anew(company):
+    settings = company.settings
+    rules = transform.project_rules(settings, load_config(settings))
+    kept = increments.kept_path(settings)
+    assert increments._why_full(settings, rules, LAST_DAY) == "no earlier build is kept"
+    kept.parent.mkdir(parents=True)
+    with connect(settings, kept) as connection:
+        connection.execute(increments.SCHEMA)
+        increments._set(
+            connection,
+            snapshot="customer360-x.duckdb",
+            as_of=LAST_DAY.isoformat(),
+            rules=rules,
+        )
+    assert increments._why_full(settings, rules, LAST_DAY) == "nothing is published"
+    settings.snapshots_dir.mkdir(parents=True)
+    (settings.snapshots_dir / "customer360-x.duckdb").touch()
+    (settings.snapshots_dir / publish.POINTER).symlink_to("customer360-x.duckdb")
+    before = increments._why_full(settings, rules, YESTERDAY)
+    assert before == f"the last build is of a later day, {LAST_DAY}"
+    changed = increments._why_full(settings, "others", LAST_DAY)
+    assert changed == "the project or its configuration changed"

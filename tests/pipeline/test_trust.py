@@ -3,11 +3,11 @@
 import duckdb
 import pytest
 
-from customer360 import pipeline, publish, state
+from customer360 import pipeline, state
 from customer360.activation import exports
 from customer360.config import load_config
 from customer360.exceptions import GateError
-from customer360.scoring import churn
+from customer360.scoring import nightly
 from tests.conftest import LAST_DAY
 
 FIELD = "till.transactions.sales_value"
@@ -56,7 +56,7 @@ def test_scoring_refuses_a_weak_field_and_names_scale_value_limit_and_mend(
     def reached(*_):
         raise ReachedError
 
-    monkeypatch.setattr(churn, work, reached)
+    monkeypatch.setattr(nightly, work, reached)
     run = getattr(pipeline, step)
     marts(("2017-10-28", 100, 1.0), ("2017-10-29", 200, 0.9496))
     with pytest.raises(GateError) as caught:
@@ -90,9 +90,9 @@ def test_a_field_that_was_never_measured_is_not_trusted(company, marts):
 
 def test_training_a_challenger_refuses_too(company, marts, monkeypatch):
     path = marts(("2017-10-29", 200, 0.5))
-    monkeypatch.setattr(publish, "snapshot_path", lambda _: path)
+    monkeypatch.setattr(pipeline, "_published_file", lambda *_: path)
     with pytest.raises(GateError, match="no challenger is trained"):
-        pipeline.train(company.settings, LAST_DAY, "weekly")
+        pipeline.train(company.settings, LAST_DAY, "run", "churn")
 
 
 def test_alerts_are_held_back_while_sending_cannot_be_trusted_and_the_rest_goes_out(

@@ -12,17 +12,8 @@ from sqlalchemy import create_engine
 from customer360 import state
 from customer360.exceptions import ModelError
 from customer360.registry import Registry
-from customer360.scoring.churn import (
-    SCHEMA,
-    fit_churn,
-    score_churn,
-    score_into,
-    score_with,
-    train_challenger,
-    train_churn,
-    train_if_needed,
-    watch_churn,
-)
+from customer360.scoring import nightly
+from customer360.scoring.churn import SCHEMA, Churn, fit_churn, score_with
 from customer360.scoring.features import read_features
 from customer360.settings import load_settings
 from models.churn.predict import explainer, predict
@@ -33,9 +24,25 @@ AS_OF = date(2026, 1, 31)
 HORIZON = 28
 
 
+CHURN = Churn()
+
+
 @pytest.fixture
 def registry(tmp_path):
     return Registry(create_engine(f"sqlite:///{tmp_path / 'state.sqlite'}"), tmp_path / "models")
+
+
+def train_churn(connection, as_of, registry):
+    return nightly.train(CHURN, nightly.Given(connection, as_of, HORIZON), registry)
+
+
+def score_churn(connection, as_of, registry):
+    """Scores of the champion of that day, or of the fallback."""
+    given = nightly.Given(connection, as_of, HORIZON)
+    champion = registry.latest_champion(CHURN.kind(HORIZON), as_of)
+    if champion is None:
+        return CHURN.score(given, None, nightly.UNTRAINED)
+    return CHURN.score(given, champion.artefact, champion.row.version)
 
 
 @pytest.fixture(scope="module")
@@ -171,47 +178,55 @@ def test_a_planted_future_row_changes_no_model(shop):
 
 
 def test_train_score_watch_and_again(shop, registry):
-    first = train_churn(shop, AS_OF, HORIZON, registry)
+    first = train_churn(shop, AS_OF, registry)
     assert first.summary["status"] == "champion"
-    scores = score_churn(shop, AS_OF, HORIZON, registry)
-    assert scores.table.schema == SCHEMA
+    scores = score_churn(shop, AS_OF, registry)
+    assert scores.tables["churn"].schema == SCHEMA
     customers = shop.execute(
         "select count(distinct customer_id) from orders where ordered_on <= ?", [AS_OF]
     ).fetchone()[0]
-    assert len(scores.table) == customers == len(set(scores.table["customer_id"].to_pylist()))
-    assert set(scores.table["model_version"].to_pylist()) == {first.summary["model_version"]}
-    assert scores.summary["alarms"] == []
-    again = train_churn(shop, AS_OF, HORIZON, registry)
+    assert (
+        len(scores.tables["churn"])
+        == customers
+        == len(set(scores.tables["churn"]["customer_id"].to_pylist()))
+    )
+    assert set(scores.tables["churn"]["model_version"].to_pylist()) == {
+        first.summary["model_version"]
+    }
+    assert scores.alarms == ()
+    again = train_churn(shop, AS_OF, registry)
     assert again.summary["model_version"] == first.summary["model_version"]
-    assert score_churn(shop, AS_OF, HORIZON, registry).table == scores.table
+    assert score_churn(shop, AS_OF, registry).tables == scores.tables
     assert len(registry.versions()) == 1
-    watched = watch_churn(shop, AS_OF, HORIZON, registry)
+    champion = registry.latest_champion(CHURN.kind(HORIZON), AS_OF)
+    given = nightly.Given(shop, AS_OF, HORIZON)
+    watched = CHURN.watch(given, champion.row, champion.artefact)
     assert watched["metrics"]["auc"] == pytest.approx(first.summary["metrics"]["auc"])
 
 
 def test_before_any_training_buy_till_you_die_scores_and_an_alarm_says_so(shop, registry):
-    train_churn(shop, AS_OF, HORIZON, registry)
-    early = score_churn(shop, AS_OF - timedelta(days=1), HORIZON, registry)
-    assert "nothing has checked it" in early.summary["alarms"][0]
-    assert set(early.table["model_version"].to_pylist()) == {"buy-till-you-die"}
-    chance = early.table["churn_probability"].to_numpy()
+    train_churn(shop, AS_OF, registry)
+    early = score_churn(shop, AS_OF - timedelta(days=1), registry)
+    assert "nothing has checked it" in early.alarms[0]
+    assert set(early.tables["churn"]["model_version"].to_pylist()) == {"buy-till-you-die"}
+    chance = early.tables["churn"]["churn_probability"].to_numpy()
     assert 0 < chance.min() < chance.max() <= 1
-    assert None not in early.table["reason_1"].to_pylist()
+    assert None not in early.tables["churn"]["reason_1"].to_pylist()
 
 
 def test_a_week_later_a_challenger_of_the_same_worth_is_refused(shop, registry):
-    first = train_churn(shop, AS_OF, HORIZON, registry)
-    later = train_churn(shop, AS_OF + timedelta(days=7), HORIZON, registry)
+    first = train_churn(shop, AS_OF, registry)
+    later = train_churn(shop, AS_OF + timedelta(days=7), registry)
     assert later.summary["status"] == "refused"
     assert "no more than noise" in later.summary["reason"]
-    scores = score_churn(shop, AS_OF + timedelta(days=7), HORIZON, registry)
-    assert scores.summary["model_version"] == first.summary["model_version"]
+    scores = score_churn(shop, AS_OF + timedelta(days=7), registry)
+    assert scores.version == first.summary["model_version"]
 
 
 def test_drifted_inputs_raise_an_alarm(shop, fitted):
     shop.execute("delete from orders where ordered_on > ?", [AS_OF - timedelta(days=60)])
     scores = score_with(shop, fitted[0].model, AS_OF, "v")
-    assert any("recency_days has drifted" in alarm for alarm in scores.summary["alarms"])
+    assert scores.drift["recency_days"] > nightly.DRIFT_ALARM
 
 
 def test_batches_do_not_change_scores(shop, fitted, monkeypatch):
@@ -238,7 +253,7 @@ def test_batches_do_not_change_scores(shop, fitted, monkeypatch):
 def test_what_cannot_be_learned_says_why(shop, registry, damage, message):
     shop.execute(damage)
     with pytest.raises(ModelError, match=message):
-        train_churn(shop, AS_OF, HORIZON, registry)
+        train_churn(shop, AS_OF, registry)
 
 
 def test_constant_and_broken_numbers_do_no_harm(fitted):
@@ -260,35 +275,82 @@ def test_the_chain_scores_from_the_first_day_and_trains_when_it_can(
     monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path))
     settings = load_settings("tiny")
     engine = state.engine(settings)
-    marts = tmp_path / "marts.duckdb"
-    with duckdb.connect(str(marts)) as connection:
+    with duckdb.connect(str(tmp_path / "marts.duckdb")) as connection:
         load_orders(connection, shop_orders)
-    early = date(2025, 1, 1)
-    told = train_if_needed(settings, engine, marts, early, HORIZON)
-    assert (told["trained"], "too little history" in told["note"]) == (False, True)
-    scored = score_into(settings, engine, marts, early, HORIZON)
-    assert scored["model_version"] == "prior"
-    assert score_into(settings, engine, marts, date(2025, 3, 1), HORIZON)["model_version"] == (
-        "buy-till-you-die"
-    )
-    trained = train_if_needed(settings, engine, marts, AS_OF, HORIZON)
-    assert trained["trained"]
-    assert (tmp_path / "tiny/reports/models" / trained["model_version"] / "card.md").is_file()
-    assert json.loads(json.dumps(trained))["auc"] > 0.7
-    assert not train_if_needed(settings, engine, marts, AS_OF, HORIZON)["trained"]
-    scored = score_into(settings, engine, marts, AS_OF, HORIZON)
-    assert scored["model_version"] == trained["model_version"]
-    with duckdb.connect(str(marts)) as connection:
+
+        def chain(step, day):
+            given = nightly.Given(connection, day, HORIZON)
+            return getattr(nightly, step)(settings, engine, CHURN, given)
+
+        early = date(2025, 1, 1)
+        told = chain("train_if_needed", early)
+        assert (told["trained"], "too little history" in told["note"]) == (False, True)
+        assert chain("score_into", early)["model_version"] == "prior"
+        first = chain("score_into", date(2025, 3, 1))
+        assert (first["model_version"], first["status"]) == ("buy-till-you-die", "fallback")
+        trained = chain("train_if_needed", AS_OF)
+        assert trained["trained"]
+        assert (tmp_path / "tiny/reports/models" / trained["model_version"] / "card.md").is_file()
+        assert json.loads(json.dumps(trained))["auc"] > 0.7
+        assert not chain("train_if_needed", AS_OF)["trained"]
+        scored = chain("score_into", AS_OF)
+        assert scored["model_version"] == trained["model_version"]
+        assert scored["watch"]["metrics"]["auc"] > 0.7
         rows = connection.execute(
             "select count(*), count(reason_1), min(churn_probability) from scores.churn"
         ).fetchone()
-    assert rows[0] == rows[1] == scored["scored"]
-    # The weekly training, and a champion whose file went bad.
-    told = train_challenger(settings, engine, marts, AS_OF + timedelta(days=7), HORIZON)
-    assert told["status"] == "refused"
-    assert told["watch"]["model_version"] == trained["model_version"]
-    (settings.models_dir / f"{trained['model_version']}.skops").write_bytes(b"")
-    again = train_if_needed(settings, engine, marts, AS_OF, HORIZON)
-    assert again["trained"]
-    assert again["model_version"] == trained["model_version"]
-    assert score_into(settings, engine, marts, AS_OF, HORIZON)["alarms"] == []
+        assert rows[0] == rows[1] == scored["scored"]
+        # A week later a training is due, and of the same worth: refused.
+        given = nightly.Given(connection, AS_OF + timedelta(days=6), HORIZON)
+        assert nightly.why_due(settings, engine, CHURN, given) is None
+        assert "the last training was" in chain("why_due", AS_OF + timedelta(days=7))
+        told = chain("train_challenger", AS_OF + timedelta(days=7))
+        assert told["status"] == "refused"
+        # A champion whose file went bad is made anew.
+        (settings.models_dir / f"{trained['model_version']}.skops").write_bytes(b"")
+        again = chain("train_if_needed", AS_OF)
+        assert again["trained"]
+        assert again["model_version"] == trained["model_version"]
+        assert chain("score_into", AS_OF)["alarms"] == []
+
+
+def test_a_bad_file_lets_the_champion_before_it_score_and_raises_an_alarm(
+    shop, registry, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CUSTOMER360_DATA", str(tmp_path / "data"))
+    settings = load_settings("tiny")
+    engine = state.engine(settings)
+    registry = Registry(engine, settings.models_dir)
+    before = train_churn(shop, AS_OF - timedelta(days=7), registry).row
+    # A later one that earned its place, by decree.
+    made = registry.load(before)
+    later = registry.register(
+        version="churn-28d-later", kind=before.kind, trained_as_of=AS_OF, artefact=made,
+        decision=nightly.decide(None, np.ones(2), ""), data_hash="d", code="c", metrics={},
+    )  # fmt: skip
+    given = nightly.Given(shop, AS_OF, HORIZON)
+    assert nightly.score_into(settings, engine, CHURN, given)["model_version"] == later.version
+    path = settings.models_dir / later.file
+    path.write_bytes(path.read_bytes()[:-100])
+    told = nightly.score_into(settings, engine, CHURN, given)
+    assert told["model_version"] == before.version
+    assert any(later.file in alarm for alarm in told["alarms"])
+    assert nightly.findings({"churn": told})[0]["kind"] == "drift"
+
+
+def test_drift_makes_a_training_due_before_the_week_has_passed(shop, registry, tmp_path):
+    settings = load_settings("tiny")
+    train_churn(shop, AS_OF, registry)
+    given = nightly.Given(shop, AS_OF + timedelta(days=2), HORIZON)
+    told = {
+        "model_version": "v", "status": "champion", "trained_as_of": AS_OF.isoformat(),
+        "scored": 1, "metrics": {}, "thresholds": {}, "drift": {"x": 0.4}, "alarms": [],
+    }  # fmt: skip
+
+    def due(alarms):
+        nightly.write_runs(shop, "run", AS_OF, {"churn": {**told, "alarms": alarms}})
+        shop.execute("create or replace view model_runs as select * from scores.model_runs")
+        return nightly.why_due(settings, registry.engine, CHURN, given)
+
+    assert due([]) is None
+    assert due(["x has drifted"]) == "drift: x has drifted"

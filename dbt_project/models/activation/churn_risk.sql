@@ -7,9 +7,13 @@ select
     churn.reason_1,
     churn.reason_2,
     churn.reason_3,
-    -- What a customer like this spends in a horizon, times the risk of losing it.
+    -- What is expected of the customer within the horizon, times the risk that nothing comes; where
+    -- there is no forecast, what was spent in such a time.
     cast(round(
-        churn.churn_probability * customer_values.spend_52_weeks_cents * churn.horizon_days / 364.0
+        churn.churn_probability * coalesce(
+            customer_values.expected_spend_cents,
+            customer_values.spend_52_weeks_cents * churn.horizon_days / 364.0
+        )
     ) as bigint) as value_at_risk_cents,
     churn.model_version
 from {{ source('scores', 'churn') }} as churn

@@ -170,6 +170,8 @@ def _write(
         previous, restated = _previous_file(home, last, policy)
         counts = files.write_changes(connection, wanted, columns, aside, previous)
         files.write_csv(connection, columns, aside, spreadsheet=policy.spreadsheet)
+        if policy.json_lines:
+            files.write_json_lines(connection, aside)
     rows = counts.pop("rows")
     version = versions.free_name(home, as_of, ledger.delivered(engine, wanted.name))
     row_schema = files.row_schema(wanted, columns)

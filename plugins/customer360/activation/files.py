@@ -177,6 +177,16 @@ def write_csv(
                 _mark_utf8(target)
 
 
+def write_json_lines(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """The Parquet files again as JSON Lines; empty values are left out."""
+    for stem in ("full", "changes"):
+        connection.execute(
+            f"copy (from read_parquet({literal(folder / f'{stem}.parquet')}))"
+            f" to {literal(folder / f'{stem}.jsonl')} (format json,"
+            " timestampformat '%Y-%m-%dT%H:%M:%S.%fZ')"
+        )
+
+
 def _mark_utf8(path: Path) -> None:
     """Put the byte-order mark before a file, without which spreadsheets guess the encoding."""
     marked = path.with_suffix(".marked")

@@ -23,7 +23,7 @@ def acknowledge(engine: Engine, name: str, file_hash: str) -> None:
     Raises:
         ExportError: no such export was written.
     """
-    table = state.deliveries
+    table = state.exports
     with engine.begin() as connection:
         found = connection.execute(
             select(table.c.delivery_id)
@@ -44,16 +44,16 @@ def acknowledge(engine: Engine, name: str, file_hash: str) -> None:
 
 def entries(engine: Engine, name: str | None = None) -> list[RowMapping]:
     """Deliveries, the last first."""
-    query = select(state.deliveries).order_by(state.deliveries.c.delivery_id.desc())
+    query = select(state.exports).order_by(state.exports.c.delivery_id.desc())
     if name:
-        query = query.where(state.deliveries.c.destination == name)
+        query = query.where(state.exports.c.destination == name)
     with engine.begin() as connection:
         return list(connection.execute(query).mappings())
 
 
 def last_received(engine: Engine, name: str) -> RowMapping | None:
     """The delivery whose full file receivers hold."""
-    table = state.deliveries
+    table = state.exports
     query = (
         select(table)
         .where(table.c.destination == name, table.c.status == "acknowledged")
@@ -86,14 +86,14 @@ def intend(engine: Engine, delivery: Mapping[str, Any]) -> int:
     with engine.begin() as connection:
         return int(
             connection.execute(
-                insert(state.deliveries).values(entry).returning(state.deliveries.c.delivery_id)
+                insert(state.exports).values(entry).returning(state.exports.c.delivery_id)
             ).scalar_one()
         )
 
 
 def mark_received(connection: Connection, delivery_id: int) -> None:
     """Note that receivers hold what a delivery brought."""
-    table = state.deliveries
+    table = state.exports
     connection.execute(
         update(table)
         .where(table.c.delivery_id == delivery_id, table.c.status == "pending")
@@ -110,7 +110,7 @@ def settle(home: Path, engine: Engine, name: str, *, on_write: bool) -> None:
     """
     shown = versions.shown(home)
     last_of_day = {row["as_of"]: row["delivery_id"] for row in reversed(entries(engine, name))}
-    table = state.deliveries
+    table = state.exports
     for row in entries(engine, name):
         if row["status"] != "pending":
             continue

@@ -191,7 +191,7 @@ def show(system: str, table: str | None, rows: int) -> None:
 
 
 @demo.command()
-@click.argument("system", type=click.Choice([*SYSTEMS, "hooks"]))
+@click.argument("system", type=click.Choice([*SYSTEMS, "hooks", "crm_desk"]))
 @click.option("--token", is_flag=True, help="The token of a web service instead of its address.")
 def url(system: str, token: bool) -> None:
     """Print how to reach a system, its secret included, for use in another command.

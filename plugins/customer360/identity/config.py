@@ -24,11 +24,13 @@ class Kind(Strict):
         link: ``strong`` links all records that have it, unless two of given name, family name,
             birthday and sex contradict; ``named`` unless the names contradict (an order may be
             somebody's present); ``shared`` only where names agree too (families share phones);
-            ``none`` is kept and never links.
-        max_persons: an identifier with more persons than this is on the stop-list.
+            ``unique`` as ``shared``, and only where each source has it once (a nickname; the source
+            is what follows the colon, ``nickname:shop``); ``none`` is kept and never links.
+        max_persons: an identifier with more persons than this is on the stop-list; of a ``unique``
+            one, with more records in one source.
     """
 
-    link: Literal["strong", "named", "shared", "none"]
+    link: Literal["strong", "named", "shared", "unique", "none"]
     max_persons: Annotated[int, Field(ge=1)] = 4
 
 
@@ -42,6 +44,7 @@ def _kinds() -> dict[str, Kind]:
         "phone": Kind(link="shared", max_persons=6),
         "email": Kind(link="shared", max_persons=4),
         "home": Kind(link="shared", max_persons=12),
+        "nickname": Kind(link="unique", max_persons=2),
         "device": Kind(link="none"),
     }
 

@@ -28,6 +28,9 @@ from customer360.identity import cluster
 MOST_CORES = 40
 """An identifier shared by more cores than this links none of them in this round."""
 
+MAIN_USE = 4
+"""Of several fitting owners one is taken who has so many times the records with the identifier."""
+
 APART = -1e9
 MACROS = """
 CREATE OR REPLACE TEMP MACRO name_verdict(
@@ -42,7 +45,8 @@ CREATE OR REPLACE TEMP MACRO name_verdict(
     WHEN family = other_family AND (given IS NULL OR other_given IS NULL) THEN 'part'
     WHEN given = other_given AND (family IS NULL OR other_family IS NULL) THEN 'part'
     WHEN given IS NOT NULL AND family IS NOT NULL AND other_given IS NOT NULL
-        AND other_family IS NOT NULL AND jaro_winkler_similarity(whole, other_whole) >= 0.94
+        AND other_family IS NOT NULL AND (jaro_winkler_similarity(whole, other_whole) >= 0.94
+            OR (given = other_given AND length(given) > 4))
         THEN 'near'
     ELSE 'differ' END;
 CREATE OR REPLACE TEMP MACRO birthday_verdict(one, one_lunar, other, other_lunar) AS CASE
@@ -54,7 +58,9 @@ CREATE OR REPLACE TEMP MACRO birthday_verdict(one, one_lunar, other, other_lunar
         AND substr(one, 9, 2) = substr(other, 6, 2) THEN 'alike'
     ELSE 'differ' END;
 """
-"""What two persons' names and birthdays say. ``part``: as far as they go they agree."""
+"""What two persons' names and birthdays say. ``part``: as far as they go they agree; ``near``: a
+letter or two differ, or only the family name does (王丽燕, misheard, for 黄丽燕): relatives share
+the family name, not the given one."""
 
 
 CONTRADICTION = "name = 'differ' OR (birthday = 'differ' AND name <> 'same')"
@@ -209,7 +215,7 @@ def _shared(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE core_value AS
-        SELECT core_id, kind, value, min(record_id) AS record_id,
+        SELECT core_id, kind, value, link, min(record_id) AS record_id,
             min(coalesce(first_at, created_at)) AS first_at,
             max(coalesce(last_at, first_at, created_at)) AS last_at, count(*) AS records
         FROM scope_held JOIN core_now USING (record_id) JOIN scope_person USING (record_id)
@@ -218,6 +224,11 @@ def _shared(con: duckdb.DuckDBPyConnection) -> None:
                 SELECT (kind, value) FROM scope_held JOIN core_now USING (record_id)
                 WHERE link <> 'none' GROUP BY kind, value
                 HAVING count(DISTINCT core_id) BETWEEN 2 AND {MOST_CORES})
+            -- a nickname that two persons of one source have tells nobody apart
+            AND (kind, value) NOT IN (
+                SELECT (kind, value) FROM scope_held JOIN core_now USING (record_id)
+                WHERE link = 'unique' GROUP BY kind, value, told_kind
+                HAVING count(DISTINCT core_id) > 1)
         GROUP BY ALL
         """
     )
@@ -227,6 +238,8 @@ def _shared(con: duckdb.DuckDBPyConnection) -> None:
         WITH pair AS (
             SELECT one.core_id AS core_l, other.core_id AS core_r,
                 list(DISTINCT one.kind ORDER BY one.kind) AS kinds,
+                bool_or(one.link = 'named') AS by_number,
+                sum(one.records) AS uses_l, sum(other.records) AS uses_r,
                 min(one.record_id) AS record_l, min(other.record_id) AS record_r
             FROM core_value AS one JOIN core_value AS other USING (kind, value)
             WHERE one.core_id < other.core_id GROUP BY ALL
@@ -238,6 +251,7 @@ def _shared(con: duckdb.DuckDBPyConnection) -> None:
                 other.birthday_lunar) AS birthday,
             coalesce(one.sex <> other.sex, false) AS sexes_differ,
             coalesce(one.city <> other.city, false) AS cities_differ,
+            one.full_latin AS name_l, other.full_latin AS name_r,
             one.given_latin IS NOT NULL AND one.family_latin IS NOT NULL AS left_whole,
             other.given_latin IS NOT NULL AND other.family_latin IS NOT NULL AS right_whole,
             -- a given name alone may look like a whole one (文丽 of 王文丽)
@@ -265,9 +279,10 @@ def _named_links(con: duckdb.DuckDBPyConnection) -> None:
         f"""
         CREATE OR REPLACE TEMP TABLE step_link AS
         SELECT record_l, record_r, 'identifier and name' AS rule, kinds,
-            (name = 'same' OR (name = 'near' AND (birthday = 'same' OR len(kinds) > 1)))
+            (name = 'same'
+                OR (name = 'near' AND (birthday = 'same' OR len(kinds) > 1 OR by_number)))
             AND (birthday <> 'differ' OR len(kinds) > 1)
-            AND NOT (kinds = ['home'] AND cities_differ) AS linked,
+            AND NOT (kinds IN (['home'], ['nickname']) AND cities_differ) AS linked,
             name, birthday, {_AGAINST} AS against
         FROM core_pair WHERE name IN ('same', 'near') OR (left_whole AND right_whole)
         """
@@ -275,7 +290,10 @@ def _named_links(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _partial_links(con: duckdb.DuckDBPyConnection) -> None:
-    """Make ``step_link``: half a name or none goes with the one fitting owner, if there is one."""
+    """Make ``step_link``: half a name or none goes with the one fitting owner, if there is one.
+
+    Owners of one whole name are one: each shares an identifier with the half.
+    """
     _shared(con)
     con.execute(
         f"""
@@ -283,14 +301,15 @@ def _partial_links(con: duckdb.DuckDBPyConnection) -> None:
         WITH fitting AS (
             SELECT *, {_AGAINST} AS against FROM core_pair
             WHERE NOT (left_owns AND right_owns) AND name <> 'differ' AND birthday <> 'differ'
-                AND NOT sexes_differ AND NOT (kinds = ['home'] AND cities_differ)
+                AND NOT sexes_differ
+                AND NOT (kinds IN (['home'], ['nickname']) AND cities_differ)
                 AND NOT (kinds = ['home'] AND name = 'unknown')
         ),
         directed AS (
-            SELECT core_l AS half, core_r AS owner, right_owns AS is_whole, * FROM fitting
-            WHERE NOT left_owns
+            SELECT core_l AS half, core_r AS owner, right_owns AS is_whole, name_r AS owner_name,
+                uses_r AS uses, * FROM fitting WHERE NOT left_owns
             UNION ALL
-            SELECT core_r, core_l, left_owns, * FROM fitting WHERE NOT right_owns
+            SELECT core_r, core_l, left_owns, name_l, uses_l, * FROM fitting WHERE NOT right_owns
         ),
         -- whole names before halves, then those that share more kinds
         ranked AS (
@@ -298,10 +317,20 @@ def _partial_links(con: duckdb.DuckDBPyConnection) -> None:
                 (name = 'part') DESC) AS place
             FROM directed
         ),
+        named AS (
+            SELECT half, owner_name, sum(uses) AS uses FROM ranked WHERE place = 1 AND is_whole
+            GROUP BY ALL
+        ),
+        -- of several persons the one who uses it by far the most
+        main AS (
+            SELECT half, owner_name FROM named
+            WINDOW uses_first AS (PARTITION BY half ORDER BY uses DESC, owner_name)
+            QUALIFY uses >= {MAIN_USE} * coalesce(lead(uses) OVER uses_first, 0)
+                AND row_number() OVER uses_first = 1
+        ),
         best AS (
-            SELECT *, count(*) OVER (PARTITION BY half) AS owners,
-                count(*) OVER (PARTITION BY half) = 1 OR NOT is_whole AS is_clear
-            FROM ranked WHERE place = 1
+            SELECT ranked.*, NOT is_whole OR main.owner_name IS NOT NULL AS is_clear
+            FROM ranked LEFT JOIN main USING (half, owner_name) WHERE place = 1
         )
         SELECT record_l, record_r, 'identifier and fitting name' AS rule, first(kinds) AS kinds,
             bool_or(is_clear) AS linked, first(name) AS name, first(birthday) AS birthday,

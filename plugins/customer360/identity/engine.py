@@ -33,7 +33,7 @@ from customer360.identity.model import Parameters
 from customer360.settings import Settings
 from customer360.warehouse import connect
 
-STORE_FORMAT = "2"
+STORE_FORMAT = "3"
 """Changed with the meaning of the store's tables: an older store is made anew."""
 
 OVERGROWN = 3
@@ -269,7 +269,8 @@ class Work:
         """Make ``stop_value`` and ``stop_birthday`` from how many persons use a value."""
         own = self.own
         own.execute(
-            f"CREATE OR REPLACE TABLE stop_value AS {_persons_by_value(self.config, 1, 'held')}"
+            f"CREATE OR REPLACE TABLE stop_value AS {_persons_by_value(self.config, 1, 'held')} "
+            f"UNION ALL {_repeated(self.config)}"
         )
         # placeholders: far more often than the birthdays of a lifetime spread evenly
         own.execute(
@@ -389,6 +390,17 @@ class Work:
             parameters = Parameters(**json.loads(self.meta["parameters"]))
             remainder.make_pairs(own, "row_changed_ids")
         remainder.score(own, parameters, "pair_asked", candidates=True)
+        if learn_on:
+            self._set(alone_bits=json.dumps(remainder.learn_alone(own)))
+        remainder.make_lone_pairs(own, json.loads(self.meta["alone_bits"]))
+        own.execute(
+            """
+            INSERT INTO row_touched SELECT unnest([record_l, record_r]) FROM (
+                (SELECT * FROM lone_pair EXCEPT SELECT * FROM lone_pair_now)
+                UNION ALL (SELECT * FROM lone_pair_now EXCEPT SELECT * FROM lone_pair));
+            CREATE OR REPLACE TABLE lone_pair AS SELECT * FROM lone_pair_now
+            """
+        )
         return parameters
 
     def _join(self, parameters: Parameters, *, everything: bool) -> None:
@@ -510,7 +522,20 @@ def _persons_by_value(
         "SELECT kind, value, "
         "count(DISTINCT family_latin || '|' || left(given_latin, 1)) AS persons "
         f"FROM (SELECT * FROM {counted}) AS held_asked JOIN person USING (record_id) "
-        f"WHERE link <> 'none' GROUP BY kind, value HAVING persons > CASE kind {limits} END"
+        f"WHERE link NOT IN ('none', 'unique') GROUP BY kind, value "
+        f"HAVING persons > CASE kind {limits} END"
+    )
+
+
+def _repeated(config: IdentityConfig) -> str:
+    """SQL: ``kind``, ``value``, ``persons`` of what should be unique in a source and is not."""
+    limits = " ".join(
+        f"WHEN '{kind}' THEN {rule.max_persons}" for kind, rule in config.kinds.items()
+    )
+    return (
+        "SELECT kind, value, max(records) AS persons FROM (SELECT kind, value, count(*) AS records "
+        "FROM held WHERE link = 'unique' GROUP BY kind, value, told_kind) "
+        f"GROUP BY kind, value HAVING persons > CASE kind {limits} END"
     )
 
 

@@ -77,10 +77,12 @@ def strongest_path(links: list[dict[str, Any]], start: str, end: str) -> list[di
     for link in links:
         neighbours.setdefault(link["record_l"], []).append((link["record_r"], link))
         neighbours.setdefault(link["record_r"], []).append((link["record_l"], link))
-    queue: list[tuple[float, int, str, list[dict[str, Any]]]] = [(-1e9, 0, start, [])]
+    # two chains to one record may be as strong and as long: the number decides, not the links
+    queue: list[tuple[float, int, str, int, list[dict[str, Any]]]] = [(-1e9, 0, start, 0, [])]
     done = set()
+    steps = 0
     while queue:
-        weakest, length, record, chain = heapq.heappop(queue)
+        weakest, length, record, _, chain = heapq.heappop(queue)
         if record == end:
             return chain
         if record in done:
@@ -88,8 +90,9 @@ def strongest_path(links: list[dict[str, Any]], start: str, end: str) -> list[di
         done.add(record)
         for other, link in neighbours.get(record, []):
             if other not in done:
-                step = (max(weakest, -link["weight"]), length + 1, other, [*chain, link])
-                heapq.heappush(queue, step)
+                steps += 1
+                weak = max(weakest, -link["weight"])
+                heapq.heappush(queue, (weak, length + 1, other, steps, [*chain, link]))
     return []
 
 

@@ -84,7 +84,8 @@ identity_changes = Table(
     Column("old_id", String(40), primary_key=True),
     Column("new_id", String(40), primary_key=True),
     Column("reason", String(16), nullable=False),
-    comment="merge: old went into new; split: records of old are new; undo: new came back.",
+    comment="merge: old is gone and went into new, the most of it; split: a part of old is new;"
+    " undo: new came back.",
 )
 
 
@@ -224,14 +225,17 @@ def assign(con: duckdb.DuckDBPyConnection, engine: Engine, before: str, grouped:
             found.revived.append(revived)
         given[group] = revived
         present.add(revived)
-    for customer, group, _, _ in sorted(overlap):
+    revived_ids = set(found.revived)
+    heir = set(group_of)  # ids that live on, in themselves or in the one they went into
+    for customer, group, _, _ in overlap:
         new = given[group]
         if new == customer:
             continue
-        kept = customer in group_of
-        undone = new in set(found.revived)
-        reason = "undo" if undone else "split" if kept else "merge"
+        reason = "undo" if new in revived_ids else "split" if customer in heir else "merge"
+        if reason == "merge":
+            heir.add(customer)
         found.changes.append((customer, new, reason))
+    found.changes.sort()
     con.register(
         "ids_given",
         pa.table({

@@ -116,6 +116,7 @@ def empty(own: duckdb.DuckDBPyConnection) -> None:
             family_latin VARCHAR, birthday VARCHAR, sex VARCHAR, phone VARCHAR, email VARCHAR,
             address VARCHAR, road_home VARCHAR, estate_home VARCHAR, city VARCHAR, records BIGINT);
         CREATE OR REPLACE TABLE scored (record_l VARCHAR, record_r VARCHAR);
+        CREATE OR REPLACE TABLE lone_pair (record_l VARCHAR, record_r VARCHAR, weight DOUBLE);
         CREATE OR REPLACE TABLE row_group (record_id VARCHAR, first_id VARCHAR);
         CREATE OR REPLACE TABLE group_of (record_id VARCHAR, group_id VARCHAR);
         CREATE OR REPLACE TABLE decision_then (record_l VARCHAR, record_r VARCHAR, kind VARCHAR);
@@ -214,7 +215,42 @@ def normalise_persons(con: duckdb.DuckDBPyConnection, config: IdentityConfig) ->
         """
     )
     _hold(con, config)
+    _names_in_emails(con)
     con.execute("DROP TABLE person_read")
+
+
+def _names_in_emails(con: duckdb.DuckDBPyConnection) -> None:
+    """Give persons without a given name the one that their e-mail address is made of."""
+    con.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE email_asked AS
+        SELECT record_id, family_latin, min(value) AS email
+        FROM held_now JOIN person_now USING (record_id)
+        WHERE kind = 'email' AND given_latin IS NULL GROUP BY ALL HAVING count(*) = 1
+        """
+    )
+    rows = con.execute("SELECT record_id, family_latin, email FROM email_asked").fetchall()
+    found = [
+        (record, *name)
+        for record, family, email in rows
+        if (name := normalise.name_in_email(email, family)) is not None
+    ]
+    con.register("email_named", pa.table({
+        name: pa.array([row[place] for row in found], pa.string())
+        for place, name in enumerate(("record_id", "told_given", "told_family"))
+    }))  # fmt: skip
+    con.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE person_now AS
+        SELECT person_now.* REPLACE (
+            coalesce(told_given, given) AS given, coalesce(family, told_family) AS family,
+            coalesce(told_given, given_latin) AS given_latin,
+            coalesce(family_latin, told_family) AS family_latin,
+            coalesce(told_family || told_given, full_latin) AS full_latin)
+        FROM person_now LEFT JOIN email_named USING (record_id) ORDER BY record_id
+        """
+    )
+    con.unregister("email_named")
 
 
 def distinct(

@@ -263,7 +263,55 @@ def english_beside_pinyin(text: str | None) -> bool:
     given, family = split_name(text)
     if given is None or family is None or CJK.search(given + family):
         return False
-    return latin(family) in PINYIN_SURNAMES and not is_pinyin(latin(given) or "")
+    plain = latin(given) or ""
+    is_english = plain in _ENGLISH and (fold(text) or "").startswith(given)
+    return latin(family) in PINYIN_SURNAMES and (is_english or not is_pinyin(plain))
+
+
+_ENGLISH = frozenset(
+    _words(
+        "tina lisa susan diana nina gina mia ada anna dana leo luna elena helena amanda hanna "
+        "selina tania sonia bella ella ian ben dan gigi mimi kiki lulu fifi"
+    )
+)
+"""English given names that can be read as pinyin; they stand before the family name."""
+
+
+def name_in_email(address: str | None, family: str | None) -> tuple[str, str] | None:
+    """Given and family name, in Latin letters, that a Chinese e-mail address is made of.
+
+    ``haibinwang_630@...`` is (haibin, wang), as is ``wanghaibin@``. None where the letters are no
+    name, or could be two: ``limeishi`` is Li Meishi or Shi Limei, unless ``family`` (Latin) is
+    known.
+    """
+    letters = _LETTERS.match((address or "").partition("@")[0])
+    if letters is None:
+        return None
+    run = letters[0]
+    found = set()
+    for size in range(2, min(len(run) - 1, 9)):
+        for surname, given in ((run[:size], run[size:]), (run[-size:], run[:-size])):
+            if surname == family or (family is None and surname in PINYIN_SURNAMES):
+                syllables = _syllables(given)
+                if syllables and syllables <= 2:
+                    found.add((given, surname))
+    return found.pop() if len(found) == 1 else None
+
+
+_LETTERS = re.compile(r"[a-z]{4,}(?![a-z.])")
+
+
+def _syllables(letters: str) -> int:
+    """Number of pinyin syllables that the letters can be read as, the fewest; 0 for none."""
+    fewest = [0] + [0] * len(letters)
+    for end in range(1, len(letters) + 1):
+        counts = [
+            fewest[start] + 1
+            for start in range(max(0, end - 6), end)
+            if (start == 0 or fewest[start]) and _SYLLABLE.fullmatch(letters[start:end])
+        ]
+        fewest[end] = min(counts, default=0)
+    return fewest[-1]
 
 
 _LUNAR = re.compile(

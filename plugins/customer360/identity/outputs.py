@@ -18,8 +18,9 @@ have no order:
   (linked, refused, review), ``reasons`` (field, degree, weight), ``against``.
 - ``identity_changes``: ``old_id`` (NULL for new), ``new_id``, ``reason`` (new, merge, split, undo),
   ``run_id``, ``changed_on``.
-- ``customer_id_map``: ``old_id``, ``new_id``, ``reason``: every id that merged or was split -> the
-  present ids.
+- ``customer_id_map``: ``old_id``, ``new_id``, ``reason``. ``merge``: the old id is gone, and this
+  one new id takes its place. ``split``: the new id has a part of the old, and does not replace it:
+  the old id keeps its part, or has a merge row of its own.
 - ``identity_reviews``: undecided pairs, the likeliest errors first: ``record_a``, ``record_b``,
   their
   customers, ``probability``, ``together`` (now), ``why``.
@@ -170,18 +171,23 @@ ORDER BY changed_on, new_id, old_id
 
 _ID_MAP = """
 WITH RECURSIVE present AS (SELECT customer_id FROM memory_customer WHERE closed IS NULL),
--- a merge that was undone leads nowhere: its old id is a customer again
+-- a merge that was undone leads nowhere: its old id is a customer again, or went elsewhere later
+last_merge AS (
+    SELECT old_id, max(number) AS number FROM memory_change WHERE reason = 'merge'
+        AND old_id NOT IN (SELECT customer_id FROM present) GROUP BY old_id
+),
 led AS (
-    SELECT old_id, new_id, reason FROM memory_change
-    WHERE reason <> 'merge' OR old_id NOT IN (SELECT customer_id FROM present)
+    SELECT old_id, new_id, reason = 'merge' AS is_whole
+    FROM memory_change LEFT JOIN last_merge USING (old_id, number)
+    WHERE reason <> 'merge' OR last_merge.old_id IS NOT NULL
 ),
 reached AS (
-    SELECT old_id, new_id, reason FROM led
+    SELECT old_id, new_id, is_whole FROM led
     UNION
-    SELECT reached.old_id, led.new_id, led.reason
+    SELECT reached.old_id, led.new_id, reached.is_whole AND led.is_whole
     FROM reached JOIN led ON led.old_id = reached.new_id
 )
-SELECT old_id, new_id, CASE WHEN bool_or(reason = 'merge') THEN 'merge' ELSE 'split' END AS reason
+SELECT old_id, new_id, CASE WHEN bool_or(is_whole) THEN 'merge' ELSE 'split' END AS reason
 FROM reached SEMI JOIN present ON present.customer_id = new_id
 WHERE old_id <> new_id GROUP BY old_id, new_id ORDER BY old_id, new_id
 """
@@ -199,11 +205,12 @@ def links_query(config: IdentityConfig) -> str:
              {{'field': 'birthday', 'degree': birthday, 'weight': NULL::FLOAT}}] AS reasons, against
         FROM core_link
         UNION ALL
-        SELECT record_l, record_r, coalesce(rule, 'model'), [],
+        SELECT record_l, record_r, CASE WHEN is_lone THEN 'only one of the name'
+                ELSE coalesce(rule, 'model') END, [],
             1 / (1 + power(2.0, -greatest(-60, least(60, weight)))), weight,
             weight > 0, NULL, {links.reasons(remainder.models())},
             CASE WHEN contradicted THEN ['names, birthday or sex contradict'] ELSE [] END
-        FROM scored
+        FROM {remainder.SCORED}
     )
     SELECT told.* EXCLUDE (linked, is_doubtful),
         one.customer_id = other.customer_id AS together,

@@ -41,6 +41,9 @@ COLUMNS = ("given", "family", "given_latin", "family_latin", "birthday", "sex", 
            "address", "road_home", "estate_home", "city")  # fmt: skip
 """Columns of ``row`` beside ``record_id`` and ``records``, the size of the core."""
 
+FEWEST_ALONE = 30
+"""Lone and other rows below which their namesakes say nothing."""
+
 WHOLE_COMPONENT = 60
 """Components up to this size are compared wholly before they are joined."""
 
@@ -131,6 +134,89 @@ def learn(con: duckdb.DuckDBPyConnection) -> Parameters:
     return train_on_pairs(con, models(), "row", "pair_asked")
 
 
+_NAMESAKES = """
+    SELECT row.*, family_latin || '|' || given_latin AS name,
+        records = 1 AND birthday IS NULL AND coalesce(address, road_home, estate_home) IS NULL
+            AS is_alone
+    FROM row WHERE family_latin IS NOT NULL
+"""
+"""SQL: rows with a whole name; ``is_alone``: one record that says little else."""
+
+
+def learn_alone(con: duckdb.DuckDBPyConnection) -> float | None:
+    """Bits for a lone record being the one known person of its name; None where nobody can say.
+
+    A lone record has whatever made it: mostly it is somebody whom other records know well. How
+    mostly, the hits tell: of lone records a share ``hit`` has a namesake among the known; of the
+    known themselves, whose namesakes are others, ``1 - none``. Were a share ``known`` of the lone
+    ones known persons, ``hit = known + (1 - known) * (1 - none)``. A single namesake is then
+    right with odds ``known * none : (1 - known) * single``, where ``single`` of the known have one.
+    """
+    alone, hits, others, none, single = con.execute(
+        f"""
+        WITH namesakes AS ({_NAMESAKES}),
+        known AS (SELECT name, count(*) AS persons FROM namesakes WHERE NOT is_alone GROUP BY name)
+        SELECT count(*) FILTER (is_alone), count(*) FILTER (is_alone AND persons > 0),
+            count(*) FILTER (NOT is_alone), count(*) FILTER (NOT is_alone AND persons = 1),
+            count(*) FILTER (NOT is_alone AND persons = 2)
+        FROM namesakes LEFT JOIN known USING (name)
+        """
+    ).fetchall()[0]
+    if min(alone, others) < FEWEST_ALONE:
+        return None
+    none, single = (none + 1) / (others + 2), (single + 1) / (others + 2)
+    known = ((hits + 1) / (alone + 2) - (1 - none)) / none
+    if known <= 0:
+        return None
+    return round(math.log2(known * none / ((1 - known) * single)), 4)
+
+
+def make_lone_pairs(con: duckdb.DuckDBPyConnection, bits: float | None) -> None:
+    """Make ``lone_pair_now`` (``record_l``, ``record_r``, ``weight``): lone rows and namesakes.
+
+    The one known person of the name is weighed as ``learn_alone`` says, and by what else the two
+    say (city, sex, phone, e-mail). Of several a lone record can be one only: each is weighed
+    against the others.
+    """
+    weights = " + ".join(
+        f"coalesce(weight_{name}, 0)" for name in ("city", "sex", "phone", "email")
+    )
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE lone_pair_now AS
+        WITH namesakes AS ({_NAMESAKES}),
+        known AS (
+            SELECT *, count(*) OVER (PARTITION BY name) AS persons FROM namesakes
+            WHERE NOT is_alone
+        ),
+        pair AS (
+            SELECT lone.record_id AS lone, persons,
+                least(lone.record_id, known.record_id) AS record_l,
+                greatest(lone.record_id, known.record_id) AS record_r
+            FROM namesakes AS lone JOIN known USING (name) WHERE lone.is_alone
+        ),
+        weighed AS (
+            SELECT record_l, record_r, lone, persons, weight,
+                {"weight" if bits is None else f"greatest(weight, {bits} + {weights})"} AS alone,
+                power(2.0, least(weight, 60)) AS odds
+            FROM scored JOIN pair USING (record_l, record_r)
+            WHERE is_candidate AND NOT contradicted AND rule IS NULL
+        )
+        SELECT record_l, record_r, round(CASE WHEN persons = 1 THEN alone ELSE
+            weight - log2(1 + sum(odds) OVER (PARTITION BY lone) - odds) END, 4) AS weight
+        FROM weighed
+        """
+    )
+
+
+SCORED = (
+    "(SELECT scored.* REPLACE (coalesce(lone_pair.weight, scored.weight) AS weight), "
+    "coalesce(lone_pair.weight > scored.weight, false) AS is_lone "
+    "FROM scored LEFT JOIN lone_pair USING (record_l, record_r)) AS scored"
+)
+"""SQL: ``scored`` with the weights of ``lone_pair``."""
+
+
 def make_pairs(con: duckdb.DuckDBPyConnection, changed: str | None) -> None:
     """Make ``pair_asked`` (``record_l`` < ``record_r``): rows that share a key that is not common.
 
@@ -196,7 +282,7 @@ def score(
     linker.table_management.register_blocked_pairs_for_predict(api.register("pair_scoring"))
     lowest = links.LOWEST_WEIGHT if candidates else None
     predicted = linker.inference.predict(threshold_match_weight=lowest, warning_mode="never")
-    links.store(con, fields, parameters, predicted.physical_name, more={
+    links.store(con, fields, parameters, predicted.physical_name, strict=True, more={
         "is_candidate": "true" if candidates else "false"})  # fmt: skip
     predicted.drop_table_from_database_and_remove_from_cache()
     con.execute("DROP TABLE pair_scoring; DROP TABLE row_scoring")
@@ -256,7 +342,7 @@ def join_rows(
         SELECT one.component, one.n AS l, other.n AS r, {_WEIGHED} - {threshold_bits} AS weight,
             contradicted OR decided.kind IS NOT NULL AS contradicted,
             coalesce(decided.kind = 'cannot_link', false) AS apart
-        FROM scored
+        FROM {SCORED}
         JOIN component AS one ON one.record_id = record_l
         JOIN component AS other ON other.record_id = record_r
         LEFT JOIN core_decision AS decided USING (record_l, record_r)
@@ -303,7 +389,7 @@ def join_rows(
 def _pairs(con: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:
     return con.execute(
         f"""
-        SELECT one.n AS l, other.n AS r FROM scored
+        SELECT one.n AS l, other.n AS r FROM {SCORED}
         JOIN row_number AS one ON one.record_id = record_l
         JOIN row_number AS other ON other.record_id = record_r
         WHERE {where} ORDER BY ALL

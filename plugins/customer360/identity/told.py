@@ -20,6 +20,7 @@ RULES = {
     "identifier": "a strong identifier in common",
     "identifier and name": "an identifier in common and the whole name",
     "identifier and fitting name": "an identifier in common and a name that fits as far as it goes",
+    "only one of the name": "a lone record, and the only known person of its name",
     "decision": "decided by people",
     "model": "the probabilistic model",
 }
@@ -169,8 +170,11 @@ def report(found: dict[str, Any]) -> str:
 def describe(link: dict[str, Any]) -> list[str]:
     """One link in some lines: what decided, what speaks for it and what against."""
     by = RULES.get(link["rule"], f"the rule on {link['rule']}")
-    sure = "" if link["probability"] is None else f", probability {link['probability']:.4f}"
-    lines = [f"- {link['record_l']} - {link['record_r']}: {link['verdict']}: {by}{sure}"]
+    if link["probability"] is not None:
+        by += f", probability {link['probability']:.4f}"
+    elif link["verdict"] == "refused":
+        by = f"it takes {by}"
+    lines = [f"- {link['record_l']} - {link['record_r']}: {link['verdict']}: {by}"]
     if link["kinds"]:
         lines.append(f"    for     in common: {', '.join(link['kinds'])}")
     for reason in sorted(link["reasons"], key=lambda one: -(one["weight"] or 0)):

@@ -142,6 +142,14 @@ def orders_content(
     return OrdersContent(rows, customers, first_on, last_on, digest)
 
 
+def relation_hash(connection: duckdb.DuckDBPyConnection, query: str, as_of: date) -> str:
+    """A content hash of the rows of a query that does not depend on their order."""
+    rows, total = connection.execute(
+        f"select count(*), sum(hash(given)::hugeint) from ({query}) as given"
+    ).fetchall()[0]
+    return hashlib.sha256(f"{as_of} {rows} {total}".encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class TrainingRows:
     """What a model of purchases learns from.
@@ -193,14 +201,21 @@ def feature_batches(
     horizon_days: int,
     orders: str = "orders",
     batch_rows: int = 100_000,
+    made: str | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Features of every customer as of one date, in batches sorted by customer.
 
     The connection must not be used for anything else until the last batch has been taken.
+
+    Args:
+        made: a relation that holds them already, such as the mart of this very day.
     """
-    make_origins(connection, [as_of])
-    query = f"{features_sql(orders, 'scoring_origins', horizon_days)} order by customer_id"
-    reader = connection.execute(query).to_arrow_reader(batch_rows)
+    if made is None:
+        make_origins(connection, [as_of])
+        query = features_sql(orders, "scoring_origins", horizon_days)
+    else:
+        query = f"select * from {made}"
+    reader = connection.execute(f"{query} order by customer_id").to_arrow_reader(batch_rows)
     for batch in reader:
         yield batch.to_pandas()
 

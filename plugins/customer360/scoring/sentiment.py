@@ -20,6 +20,7 @@ from customer360.scoring.output import models_may_refuse, report, write_card
 from models.common.tabular import as_numbers
 from models.sentiment.card import labelled_card, unlabelled_card
 from models.sentiment.evaluate import cross_validate, sentiment_metrics
+from models.sentiment.features import shingles
 from models.sentiment.predict import aspect_sentiment, predict
 from models.sentiment.train import (
     ENOUGH_RATED,
@@ -82,10 +83,20 @@ def sentiment(
     else:
         click.echo(f"{len(texts):,} texts, none rated: the general model scores", err=True)
         unlabelled = general_model()
+        known = known_share(texts)
+        if known > 0.01:
+            notes.append(
+                f"WARNING: {known:.0%} of these texts stand (in part) in the public reviews that "
+                "the general model has learned from: any figure of it on them flatters it"
+            )
         scores = predict(unlabelled, texts)
         aspects = aspect_sentiment(unlabelled, texts)
         card = unlabelled_card(scores, aspects, int(empty.sum()))
-        figures = {"rows": len(texts), "mean_sentiment": float(scores.mean())}
+        figures = {
+            "rows": len(texts),
+            "mean_sentiment": float(scores.mean()),
+            "share_in_the_general_corpus": known,
+        }
     for note in notes:
         click.echo(f"note: {note}", err=True)
     result = pd.DataFrame({"id": table.frame["id"], "sentiment": scores})
@@ -112,6 +123,25 @@ def read_rating(values: pd.Series, mapping: TextMapping) -> np.ndarray:
             return np.where(stars == middle, np.nan, np.where(blank, np.nan, stars > middle))
     flags = read_flag(values, str(mapping.fields.label), mapping.label_value, "label_value")
     return flags.to_numpy()
+
+
+def known_share(texts: list[str], sample: int = 1000) -> float:
+    """Share of texts of which a quarter or more stands in what the general model learned from.
+
+    Compared by runs of eight characters, on every n-th text of 20 characters or more: short ones
+    meet by chance.
+    """
+    long = [text for text in texts if len(text) >= 20]
+    looked_at = long[:: max(1, len(long) // sample)]
+    if not looked_at:
+        return 0.0
+    runs = [shingles(text) for text in looked_at]
+    wanted = set().union(*runs)
+    positive, negative = corpus()
+    met: set[int] = set()
+    for line in (*positive, *negative):
+        met |= wanted & shingles(line)
+    return sum(len(run & met) >= 0.25 * len(run) for run in runs) / len(runs)
 
 
 def _general_without(texts: list[str]) -> GeneralModel:

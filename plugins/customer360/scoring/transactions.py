@@ -17,6 +17,9 @@ from customer360.scoring.mapping import TransactionMapping, load_mapping, read_t
 from customer360.settings import load_settings
 from customer360.warehouse import connect
 
+LONG_SILENCE = 180
+"""Days without any order after which the as-of date, and not the company, is thought wrong."""
+
 
 @contextmanager
 def orders_of(
@@ -74,6 +77,13 @@ def check_as_of(connection: duckdb.DuckDBPyConnection, as_of: date) -> list[str]
     notes = []
     if after:
         notes.append(f"{after:,} orders after {as_of} are left alone: they are the future")
-    if (as_of - last).days > 31:
-        notes.append(f"the last order is of {last}, {(as_of - last).days} days before {as_of}")
+    silent = (as_of - last).days
+    if silent > LONG_SILENCE:
+        notes.append(
+            f"WARNING: the last order is of {last}, {silent} days before {as_of}: everyone looks "
+            "lapsed, and no score of such a day can be checked. Give the last day of the data as "
+            "--as-of"
+        )
+    elif silent > 31:
+        notes.append(f"the last order is of {last}, {silent} days before {as_of}")
     return notes

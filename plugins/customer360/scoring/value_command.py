@@ -56,6 +56,7 @@ def value(
         fitted.coverage,
         fitted.why,
         {"as of": day, "customers": len(scores)},
+        fitted.drawn,
     )
     figures: dict[str, object] = {
         "customers": len(scores),

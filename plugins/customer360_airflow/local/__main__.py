@@ -13,6 +13,7 @@ import click
 from customer360.declarations import check_day, declared_sources
 from customer360.exceptions import ConfigError, Customer360Error
 from customer360.settings import load_settings
+from customer360_airflow import names
 from customer360_airflow.local.client import Client
 from customer360_airflow.local.instance import Instance, Mode, PortTakenError, Running
 from customer360_airflow.local.run import Drive, wait_until_ready
@@ -177,6 +178,9 @@ def _connected(instance: Instance, running: Running | None, begun: float) -> Dri
         since = dt.datetime.min.replace(tzinfo=dt.UTC)
         client = wait_until_ready(instance, running, None, since)
     client.unpause()
+    if running.mode == "run":
+        # Its run would be cut off when this command ends; the build trains what has no model yet.
+        client.pause(names.TRAIN)
     drive = Drive(client, instance.logs_dir, say)
     drive.begun = begun
     say(f"{time.monotonic() - begun:7.1f} s  Airflow is ready")

@@ -92,6 +92,10 @@ class Client:
         """Switch every DAG on."""
         self.call("PATCH", "/api/v2/dags?dag_id_pattern=%25", json={"is_paused": False})
 
+    def pause(self, dag_id: str) -> None:
+        """Switch one DAG off."""
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": True})
+
     # runs -----------------------------------------------------------------------------------
 
     def trigger(self, dag_id: str, key: str) -> str:
@@ -151,7 +155,7 @@ class Client:
             "GET",
             f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}"
             f"/taskInstances/{task['task_id']}/xcomEntries/return_value",
-            params={"deserialize": "true"},
+            params={"deserialize": "true", "map_index": task.get("map_index", -1)},
         )
         value = answer["value"]
         return value if isinstance(value, dict) else {}
@@ -162,7 +166,7 @@ class Client:
             "GET",
             f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}"
             f"/taskInstances/{task['task_id']}/logs/{task['try_number']}",
-            params={"full_content": "true"},
+            params={"full_content": "true", "map_index": task.get("map_index", -1)},
             headers={"Accept": "application/json"},
         )
         for line in answer["content"]:

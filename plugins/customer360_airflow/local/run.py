@@ -137,7 +137,7 @@ class Drive:
     def _tasks(self, days: list[Day]) -> dict[tuple[str, str, str], Task]:
         run_ids = [run_id for day in days for run_id in day.runs.values()]
         return {
-            (task["dag_id"], task["dag_run_id"], task["task_id"]): task
+            (task["dag_id"], task["dag_run_id"], _part(task)): task
             for task in self.client.tasks(run_ids)
         }
 
@@ -168,11 +168,11 @@ class Drive:
 
     def _tell(self, task: Task, prefix: str) -> None:
         state = task["state"]
-        news = (task["dag_id"], task["dag_run_id"], task["task_id"], task["try_number"], str(state))
+        news = (task["dag_id"], task["dag_run_id"], _part(task), task["try_number"], str(state))
         if news in self._told or state not in {"success", "failed", "up_for_retry"}:
             return
         self._told.add(news)
-        name = task["dag_id"] if task["task_id"] == "extract" else task["task_id"]
+        name = task["dag_id"] if task["task_id"] == "extract" else _part(task)
         line = f"{time.monotonic() - self.begun:7.1f} s  {prefix}{name:<24}"
         if task["start_date"] and task["end_date"]:
             self.work.append((_moment(task, "start_date"), _moment(task, "end_date")))
@@ -195,7 +195,7 @@ class Drive:
     def failures(self, days: Iterable[Day]) -> list[str]:
         """What finally failed in ``days``: task, error text, log."""
         return [
-            f"{task['dag_id']}.{task['task_id']} failed for {day.key}:\n"
+            f"{task['dag_id']}.{_part(task)} failed for {day.key}:\n"
             f"  {self.error_of(task)}\n  log: {_shown(self._log_path(task))}"
             for day in days
             if day.state == "failed"
@@ -218,6 +218,7 @@ class Drive:
             / f"dag_id={task['dag_id']}"
             / f"run_id={task['dag_run_id']}"
             / f"task_id={task['task_id']}"
+            / (f"map_index={task['map_index']}" if task.get("map_index", -1) >= 0 else "")
             / f"attempt={task['try_number']}.log"
         )
 
@@ -228,6 +229,13 @@ class Drive:
             total += max(0.0, (end - max(start, reached)).total_seconds())
             reached = max(reached, end)
         return total
+
+
+def _part(task: Mapping[str, Any]) -> str:
+    """A task's name; one of several that were mapped has its own, such as ``deliver [crm]``."""
+    if task.get("map_index", -1) < 0:
+        return str(task["task_id"])
+    return f"{task['task_id']} [{task.get('rendered_map_index') or task['map_index']}]"
 
 
 def _has_failed(task: Task, tasks: Mapping[tuple[str, str, str], Task]) -> bool:

@@ -63,6 +63,7 @@ select
     -- Who follows a link has opened the message, whether or not its pictures were loaded.
     responses.opened_at is not null or responses.clicked_at is not null as is_opened,
     responses.clicked_at is not null as is_clicked,
+    least(responses.opened_at, responses.clicked_at) as first_answered_at,
     coalesce(responses.is_unsubscribed, false) as is_unsubscribed,
     coalesce(responses.is_complained, false) as is_complained,
     responses.opened_at,

@@ -7,8 +7,8 @@ with lines as (
         quantity,
         amount_cents,
         coalesce(currency, '{{ var("currency") }}') as currency,
-        {{ refusal_of('lines') }} as refusal
-    from {{ ref('union_order_lines') }} as lines
+        {{ refusal_of() }} as refusal
+    from {{ ref('union_order_lines') }} as lines_fed
     where not coalesce(is_cancelled, false)
 ),
 
@@ -18,8 +18,8 @@ headers as (
         source || '-' || order_id as order_id,
         goods_cents - discount_cents as amount_cents,
         coalesce(currency, '{{ var("currency") }}') as currency,
-        {{ refusal_of('headers') }} as refusal
-    from {{ ref('union_orders') }} as headers
+        {{ refusal_of() }} as refusal
+    from {{ ref('union_orders') }} as headers_fed
     where not coalesce(is_cancelled, false)
 ),
 

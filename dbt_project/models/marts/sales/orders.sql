@@ -31,9 +31,10 @@ headers as (
     select
         *,
         source || '-' || order_id as order_key,
+        goods_cents - discount_cents as net_cents,
         coalesce(currency, '{{ var("currency") }}') as original_currency
     from {{ identified('orders') }} as orders
-    where not coalesce(is_cancelled, false) and {{ refusal_of('orders') }} is null
+    where not coalesce(is_cancelled, false) and {{ refusal_of() }} is null
 ),
 
 joined as (
@@ -56,15 +57,13 @@ joined as (
         ) as discount_cents,
         case
             when lines.order_id is not null then lines.amount_cents
-            else
-                {{ company_cents('headers.goods_cents - headers.discount_cents', 'headers.original_currency') }}
+            else {{ company_cents('headers.net_cents', 'headers.original_currency') }}
         end as amount_cents,
         coalesce(
             {{ company_cents('headers.shipping_cents', 'headers.original_currency') }}, 0
         ) as shipping_cents,
         {{ company_cents('headers.paid_cents', 'headers.original_currency') }} as paid_cents,
-        coalesce(lines.original_amount_cents, headers.goods_cents - headers.discount_cents)
-            as original_amount_cents,
+        coalesce(lines.original_amount_cents, headers.net_cents) as original_amount_cents,
         coalesce(lines.original_currency, headers.original_currency) as original_currency,
         headers.payment_method,
         headers.coupon_id,

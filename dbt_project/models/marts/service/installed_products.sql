@@ -4,7 +4,7 @@ with repaired as (
         serial_id,
         cast(count(*) as integer) as repairs,
         max(visited_on) as last_repaired_on,
-        {{ latest('fault', 'visited_on') }} as last_fault
+        {{ latest('fault', 'visited_on') }} filter (where fault is not null) as last_fault
     from {{ ref('repairs') }}
     group by source, serial_id
 )

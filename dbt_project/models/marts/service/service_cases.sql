@@ -5,7 +5,7 @@ with talks as (
         source || '-' || case_id as case_key,
         cast(count(*) as integer) as messages,
         cast(count(*) filter (where sender = 'customer') as integer) as customer_messages,
-        {{ earliest('article_id', 'sent_at') }} as article_id
+        {{ earliest('article_id', 'sent_at') }} filter (where article_id is not null) as article_id
     from {{ ref('union_case_messages') }}
     group by source, case_id
 ),

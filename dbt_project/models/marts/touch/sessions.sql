@@ -10,7 +10,8 @@
 with events as (
     select
         *,
-        lag(occurred_at) over (partition by source, device_id order by occurred_at, event_id) as previous_at
+        lag(occurred_at) over (partition by source, device_id order by occurred_at, event_id) as previous_at,
+        row_number() over (partition by source, device_id order by occurred_at, event_id) as turn
     from {{ rows_of('union_events') }}
 ),
 
@@ -52,13 +53,13 @@ sessions as (
         cast(count(*) filter (where kind = 'checkout') as integer) as checkouts,
         cast(count(*) filter (where kind = 'order') as integer) as orders,
         cast(sum(amount_cents) as bigint) as amount_cents,
-        {{ latest('product_id', 'occurred_at') }} filter (
+        {{ latest('product_id', 'turn', is_unique=true) }} filter (
             where kind in ('product', 'cart') and product_id is not null
         ) as last_product_id,
-        {{ latest('category', 'occurred_at') }} filter (
+        {{ latest('category', 'turn', is_unique=true) }} filter (
             where kind in ('product', 'cart') and category is not null
         ) as last_category,
-        {{ latest('identifier_value', 'occurred_at') }} filter (
+        {{ latest('identifier_value', 'turn', is_unique=true) }} filter (
             where identifier_type = 'record'
         ) as signed_in_as,
         max(identifier_value) filter (where identifier_type = 'device') as device

@@ -16,7 +16,7 @@ union all
         ~ " contact_id from " ~ source_rows('campaigns', 'coupons') ~ " as given) as coupons using (coupon_code))",
     record_id('campaigns.contacts', 'contact_id'),
     [
-        ['order_no', 'order_no', 'false'],
+        ['order_no', 'coalesce(order_no, receipt_no)', 'false'],
     ],
     'redeemed_at',
     'redeemed_at'

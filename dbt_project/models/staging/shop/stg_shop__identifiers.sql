@@ -1,3 +1,4 @@
+-- A name of digits is a number of QQ, which is a mailbox too.
 {{ identifiers_of(
     source_rows('shop', 'accounts'),
     record_id('shop.accounts', 'account_id'),
@@ -7,8 +8,21 @@
         ['unionid', 'unionid', 'true'],
         ['phone', real_phone('mobile'), 'true'],
         ['email', real_email('email'), 'false'],
+        ['email', "case when regexp_matches(username, '^[1-9][0-9]{4,10}$') then username || '@qq.com' end", 'false'],
+        ['nickname:shop', 'nickname', 'false'],
     ],
     'registered_at',
+    'updated_at'
+) }}
+union all
+{{ identifiers_of(
+    "(select accounts.nickname, addresses.* from " ~ source_rows('shop', 'addresses') ~ " as addresses inner join "
+        ~ source_rows('shop', 'accounts') ~ " as accounts on addresses.account_id = accounts.account_id)",
+    record_id('shop.accounts', 'account_id'),
+    [
+        ['nickname:shop', placed_nickname('nickname', 'city'), 'false'],
+    ],
+    'created_at',
     'updated_at'
 ) }}
 union all

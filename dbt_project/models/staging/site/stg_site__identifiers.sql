@@ -5,7 +5,7 @@ with signed_in as (
         {{ json_text('traits', '$.member_no') }} as member_no,
         min(occurred_at) as first_seen_at,
         max(occurred_at) as last_seen_at
-    from {{ source_rows('site', 'events') }} as events
+    from {{ source_rows('site', 'events', piece='anonymous_id') }} as events
     where type = 'identify' and user_id is not null
     group by all
 )
@@ -18,5 +18,6 @@ with signed_in as (
         ['member_no', 'member_no', 'true'],
     ],
     'first_seen_at',
-    'last_seen_at'
+    'last_seen_at',
+    cut_by='anonymous_id'
 ) }}

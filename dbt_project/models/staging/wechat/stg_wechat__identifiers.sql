@@ -1,17 +1,26 @@
--- What followers say of themselves, what the mini-program sees of them, and the order of the shop that
--- a payment in it is: the same amount within ten minutes, each the only one of the other.
+-- What followers say of themselves, what the mini-program and groups see of them, and the order of the
+-- shop that a payment in it is: a product of it, the value of its goods or of all, within ten minutes,
+-- each the only one of the other.
 with events as (
     select
-        track_id,
-        event,
         openid,
         unionid,
         occurred_at,
-        case when type = 'profile_set' then {{ json_text('properties', '$.member_no') }} end as member_no,
+        case when type = 'profile_set' then {{ json_text('properties', '$.member_no') }} end as member_no
+    from {{ source_rows('wechat', 'events', piece='openid') }} as recorded
+    where openid is not null
+),
+
+payments as (
+    select
+        track_id,
+        openid,
+        occurred_at,
+        {{ json_text('properties', '$.sku') }} as sku,
         cast(round(100 * try_cast({{ json_text('properties', '$.order_amount') }} as double)) as bigint)
             as amount_fen
     from {{ source_rows('wechat', 'events') }} as recorded
-    where openid is not null
+    where event = 'PayOrder' and openid is not null
 ),
 
 seen as (
@@ -25,21 +34,33 @@ seen as (
     group by openid, unionid, member_no
 ),
 
+bought as (
+    select distinct
+        orders.order_no,
+        orders.ordered_at,
+        orders.paid_fen,
+        orders.goods_fen,
+        lines.sku
+    from {{ source_rows('shop', 'orders') }} as orders
+    inner join {{ source_rows('shop', 'order_lines') }} as lines on orders.order_no = lines.order_no
+    where orders.channel = 'mini_program'
+),
+
 paid as (
     select
-        events.openid,
+        payments.openid,
         orders.order_no,
         orders.ordered_at
-    from events
-    inner join {{ source_rows('shop', 'orders') }} as orders
+    from payments
+    inner join bought as orders
         on
-            events.amount_fen = orders.paid_fen
-            and events.occurred_at between orders.ordered_at - interval 10 minute
+            payments.sku = orders.sku
+            and payments.amount_fen in (orders.paid_fen, orders.goods_fen)
+            and payments.occurred_at between orders.ordered_at - interval 10 minute
             and orders.ordered_at + interval 10 minute
-    where events.event = 'PayOrder' and orders.channel = 'mini_program'
     qualify
-        count(distinct orders.order_no) over (partition by events.track_id) = 1
-        and count(distinct events.track_id) over (partition by orders.order_no) = 1
+        count(distinct orders.order_no) over (partition by payments.track_id) = 1
+        and count(distinct payments.track_id) over (partition by orders.order_no) = 1
 )
 
 {{ identifiers_of(
@@ -55,6 +76,26 @@ paid as (
     'coalesce(unsubscribe_time, subscribe_time)'
 ) }}
 union all
+select
+    cast(null as varchar) as piece,
+    {{ record_id('wechat.followers', 'openid') }} as record_id,
+    'nickname:' || app_id as kind,
+    unnest([nickname, {{ placed_nickname('nickname', 'city') }}]) as value_normalised,
+    false as is_verified,
+    subscribe_time as first_seen_at,
+    coalesce(unsubscribe_time, subscribe_time) as last_seen_at
+from {{ source_rows('wechat', 'followers') }} as followers
+union all
+{{ identifiers_of(
+    source_rows('wechat', 'group_members'),
+    record_id('wechat.followers', 'openid'),
+    [
+        ['unionid', 'unionid', 'true'],
+    ],
+    'join_time',
+    'coalesce(quit_time, join_time)'
+) }}
+union all
 {{ identifiers_of(
     "seen",
     record_id('wechat.followers', 'openid'),
@@ -63,7 +104,8 @@ union all
         ['member_no', 'member_no', 'true'],
     ],
     'first_seen_at',
-    'last_seen_at'
+    'last_seen_at',
+    cut_by='openid'
 ) }}
 union all
 {{ identifiers_of(

@@ -189,6 +189,7 @@ def make(
             for step in [pool.submit(fill_served), pool.submit(write_files)]:
                 step.result()
         apply_downtime(server, world, day)
+    postgres.set_up_desk(server)
     state = State(size, seed, day, day, port, postgres_url, seconds, generator=GENERATOR_VERSION)
     start_web(layout, port)
     write_connections(layout, state, server)
@@ -234,6 +235,7 @@ def run_servers(layout: Layout, state: State) -> postgres.Server:
     """See that PostgreSQL and the web server answer."""
     server = postgres.open_server(layout, state.postgres_url)
     server.start()
+    postgres.set_up_desk(server)
     if not answers(layout, state.port):
         stop_web(layout)
         need_port(state.port)
@@ -440,6 +442,8 @@ def write_connections(layout: Layout, state: State, server: postgres.Server) -> 
     for system in POSTGRES:
         url = server.reader_url(system)
         found.append(Connection(system, "postgres", url, "", "postgres" + url[url.index(":") :]))
+    desk = server.writer_url("crm")
+    found.append(Connection("crm_desk", "postgres", desk, "", "postgres" + desk[desk.index(":") :]))
     for system in FILES:
         folder = str((layout.files / system).resolve())
         airflow = f"fs:///?path={percent(folder, safe='')}"

@@ -199,15 +199,20 @@ def write_state(layout: Layout, state: State) -> None:
     write_atomically(layout.state, json.dumps(asdict(state), indent=2) + "\n", mode=0o600)
 
 
+SECRETS = ("demo_id", "owner", "reader", "writer", "callcentre", "campaign", "webhook", "admin")
+
+
 def load_secrets(layout: Layout) -> dict[str, str]:
     """Passwords and tokens of this demo, drawn when it is made."""
-    if not layout.secrets.exists():
-        drawn = {
-            name: secrets.token_hex(16)
-            for name in ("demo_id", "owner", "reader", "callcentre", "campaign", "webhook", "admin")
-        }
-        write_atomically(layout.secrets, json.dumps(drawn, indent=2) + "\n", mode=0o600)
-    values: dict[str, Any] = json.loads(layout.secrets.read_text(encoding="utf-8"))
+    try:
+        values: dict[str, Any] = json.loads(layout.secrets.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        values = {}
+    # A demo of an older version lacks what has been added since.
+    drawn = {name: secrets.token_hex(16) for name in SECRETS if name not in values}
+    if drawn:
+        values |= drawn
+        write_atomically(layout.secrets, json.dumps(values, indent=2) + "\n", mode=0o600)
     return {str(name): str(value) for name, value in values.items()}
 
 

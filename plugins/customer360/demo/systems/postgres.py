@@ -44,6 +44,7 @@ class Server:
 
     prefix = ""
     reader = "customer360_reader"
+    writer = "customer360_writer"
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -70,6 +71,10 @@ class Server:
     def reader_url(self, system: str) -> str:
         """URL of a system's database for those who read it."""
         raise NotImplementedError
+
+    def writer_url(self, system: str) -> str:
+        """URL of a system's database for customer360, which writes into a schema of its own."""
+        return self.owner_url(self.database(system))
 
     def database(self, system: str) -> str:
         """Name of the database of ``system``."""
@@ -132,6 +137,10 @@ class EmbeddedServer(Server):
     def reader_url(self, system: str) -> str:
         """URL over the Unix socket."""
         return self._url(self.reader, self.secrets["reader"], self.database(system))
+
+    def writer_url(self, system: str) -> str:
+        """URL over the Unix socket."""
+        return self._url(self.writer, self.secrets["writer"], self.database(system))
 
     def start(self) -> None:
         """Make the cluster where there is none, start the server and wait until it answers."""
@@ -464,3 +473,66 @@ def set_reachable(server: Server, system: str, reachable: bool) -> None:
                 "where usename = %s and datname = %s",
                 (server.reader, database),
             )
+
+
+DESK = "customer360"
+"""Schema of the CRM in which customer360 writes, and nobody else."""
+
+DESK_TABLES = f"""
+    create schema if not exists {DESK};
+    create table if not exists {DESK}.churn_alerts (
+        customer_id text not null, alert_id text not null, kind text, started_on date,
+        value_tier text, churn_probability double precision, reason_1 text, reason_2 text,
+        value_at_risk_cents bigint, owner text, suggested_action text, expires_on date,
+        person_no text, written_by text not null, written_at timestamptz not null default now(),
+        primary key (customer_id, alert_id)
+    );
+"""
+
+DESK_LIST = f"""
+    create or replace view {DESK}.alerts_of_sales as
+        select sales.full_name as sales_person, persons.person_no, persons.full_name as customer,
+            persons.mobile, alerts.kind, alerts.reason_1, alerts.reason_2,
+            alerts.value_at_risk_cents / 100.0 as value_at_risk_yuan, alerts.suggested_action,
+            alerts.expires_on, alerts.alert_id
+        from {DESK}.churn_alerts as alerts
+        inner join public.persons as persons on persons.person_no = alerts.person_no
+        left join public.sales_people as sales on sales.sales_id = persons.sales_id;
+"""
+
+
+def set_up_desk(server: Server) -> None:
+    """What the CRM offers to customer360: a schema of its own, with a list for sales people.
+
+    The role that writes there reads nothing of the CRM; the list joins what it wrote with the
+    CRM's own persons. May be called again at any time.
+    """
+    database, rights = server.database("crm"), "select, insert, update, delete"
+    with server.connect(database) as connection:
+        connection.execute(statement(DESK_TABLES))
+        has_list = connection.execute(
+            "select count(*) = 6 from information_schema.columns where table_schema = 'public' "
+            "and (table_name, column_name) in (('persons', 'person_no'), ('persons', 'full_name'), "
+            "('persons', 'mobile'), ('persons', 'sales_id'), ('sales_people', 'sales_id'), "
+            "('sales_people', 'full_name'))"
+        ).fetchone()
+        if has_list and has_list[0]:
+            connection.execute(statement(DESK_LIST))
+        if isinstance(server, RemoteServer):
+            return
+        known = connection.execute(
+            "select 1 from pg_roles where rolname = %s", (server.writer,)
+        ).fetchone()
+        if not known:
+            secret = literal(server.secrets["writer"])
+            connection.execute(
+                statement(f"create role {quote(server.writer)} login password {secret}")
+            )
+        for grant in (
+            f"grant connect, temporary on database {quote(database)} to {quote(server.writer)}",
+            f"grant usage, create on schema {DESK} to {quote(server.writer)}",
+            f"grant {rights} on {DESK}.churn_alerts to {quote(server.writer)}",
+            f"grant usage on schema {DESK} to {quote(server.reader)}",
+            f"grant select on all tables in schema {DESK} to {quote(server.reader)}",
+        ):
+            connection.execute(statement(grant))

@@ -1,0 +1,309 @@
+"""What would be sent: the rows that a destination wants, against what its receiver holds.
+
+What belongs here: the difference, in sets, and the guard over it. What does not: sending.
+
+Temporary tables, in the connection of the destination's outbox: ``wanted`` (customer_id, object,
+payload_hash, the columns), ``plan`` (those that must be told, with ``change``), ``held``.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from customer360.activation import consents, lawful, outbox
+from customer360.activation.destinations import Destination, Destinations
+from customer360.activation.outbox import Outbox
+from customer360.content import read_tables
+from customer360.exceptions import DeliveryError
+from customer360.warehouse import literal, quote
+
+CHANGES = ("added", "changed", "removed")
+SEPARATOR = "\x1f"
+"""Between the values of a key that has several columns beside customer_id."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a row looks like at the receiver.
+
+    Attributes:
+        key: columns beside customer_id that tell a customer's rows apart.
+        columns: name -> DuckDB type of everything that is sent, customer_id first.
+    """
+
+    key: tuple[str, ...]
+    columns: dict[str, str]
+
+    @property
+    def payload(self) -> list[str]:
+        """Columns that are no part of the key."""
+        return [name for name in self.columns if name not in ("customer_id", *self.key)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would send to a destination.
+
+    Attributes:
+        wanted: rows that the snapshot holds for it; held ones are not counted.
+        holds: rows that the receiver holds now.
+        counts: change -> rows.
+        held: reason -> rows that nothing allows to be sent.
+        waiting: dead or unknown -> rows that wait for a person.
+        stopped: parts (name, rows before, rows now) that the guard stops.
+    """
+
+    shape: Shape
+    wanted: int
+    holds: int
+    counts: dict[str, int]
+    held: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    stopped: tuple[tuple[str, int, int], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """All that would be sent."""
+        return sum(self.counts.values())
+
+
+def find_shape(connection: duckdb.DuckDBPyConnection, name: str, destination: Destination) -> Shape:
+    """The columns of a destination, checked against the attached ``snapshot``.
+
+    Raises:
+        DeliveryError: the snapshot has no such table or column, or the table no customers.
+    """
+    tables = {info.name: info for info in read_tables(connection, "snapshot")}
+    info = tables.get(destination.source)
+    if info is None:
+        raise DeliveryError(
+            f"destination {name}: the snapshot has no table {destination.source}; correct `from`"
+        )
+    described = connection.execute(f"describe snapshot.{quote(info.name)}").fetchall()
+    types = {str(row[0]): str(row[1]) for row in described}
+    if "customer_id" not in types:
+        raise DeliveryError(
+            f"destination {name}: {info.name} has no customer_id: it is no audience"
+        )
+    if not info.key:
+        raise DeliveryError(f"destination {name}: {info.name} declares no key in its model's YAML")
+    key = tuple(column for column in info.key if column != "customer_id")
+    missing = [column for column in destination.columns if column not in types]
+    if missing:
+        raise DeliveryError(
+            f"destination {name}: {info.name} has no column {', '.join(missing)}; correct `columns`"
+        )
+    columns = {column: types[column] for column in ("customer_id", *key)}
+    columns |= {column: types[column] for column in destination.columns}
+    columns |= dict.fromkeys(destination.identifiers, "VARCHAR")
+    return Shape(key, columns)
+
+
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    book: Outbox,
+    declared: Destinations,
+    destination: Destination,
+) -> None:
+    """Say who may be sent, for every purpose that the destination names."""
+    lawful.judge(
+        connection,
+        book.engine,
+        declared.purposes,
+        [destination.purpose, *destination.columns.values()],
+        f"select distinct customer_id from snapshot.{quote(destination.source)}",
+    )
+
+
+def make(book: Outbox, name: str, destination: Destination) -> Plan:
+    """Make the tables ``wanted``, ``held`` and ``plan``; :func:`judge` comes before it."""
+    connection = book.connection
+    shape = find_shape(connection, name, destination)
+    _make_wanted(connection, destination, shape)
+    refused = lawful.REFUSED.format(purpose=destination.purpose)
+    connection.execute(
+        "create or replace temp table held as select wanted.customer_id, object, payload_hash, "
+        f"{refused}.reason from wanted inner join {refused} "
+        f"on wanted.customer_id = {refused}.customer_id"
+    )
+    if _count(connection, "held"):
+        connection.execute(
+            f"delete from wanted where customer_id in (select customer_id from {refused})"
+        )
+    _make_plan(connection, destination, shape)
+    stopped = _stopped(connection, destination, shape)
+    counted = connection.execute("select change, count(*) from plan group by change").fetchall()
+    reasons = connection.execute("select reason, count(*) from held group by all").fetchall()
+    waiting = connection.execute(
+        f"select status, count(*) from ledger where status in {outbox.WAITING} group by all"
+    ).fetchall()
+    return Plan(
+        shape=shape,
+        wanted=_count(connection, "wanted"),
+        holds=_count(connection, "ledger where received_hash is not null"),
+        counts=dict.fromkeys(CHANGES, 0) | dict(counted),
+        held=dict(reasons),
+        waiting=dict(waiting),
+        stopped=_unconfirmed(book, name, stopped),
+    )
+
+
+def _make_wanted(
+    connection: duckdb.DuckDBPyConnection, destination: Destination, shape: Shape
+) -> None:
+    joins, values = [], {}
+    for column, purpose in destination.columns.items():
+        values[column] = f"source_rows.{quote(column)}"
+        refused = lawful.REFUSED.format(purpose=purpose)
+        if purpose != destination.purpose and _count(connection, refused):
+            joins.append(f"left join {refused} on source_rows.customer_id = {refused}.customer_id")
+            values[column] = f"case when {refused}.customer_id is null then {values[column]} end"
+    for column, records in destination.identifiers.items():
+        alias = quote(f"known_{column}")
+        joins.append(f"left join ({_identifiers(connection, records)}) as {alias} "
+                     f"on source_rows.customer_id = {alias}.customer_id")  # fmt: skip
+        values[column] = f"{alias}.known"
+    keys = [f"source_rows.{quote(column)}" for column in shape.key]
+    objects = f"concat_ws({literal(SEPARATOR)}, {', '.join(keys)})" if keys else "''"
+    # What is hashed: the values, and under which names they go.
+    salt = hashlib.md5("|".join(shape.columns).encode(), usedforsecurity=False).hexdigest()
+    cells = [f"coalesce({values[column]}::varchar, chr(30))" for column in shape.payload]
+    text = f"concat_ws(chr(31), {', '.join([literal(salt), *cells])})"
+    payload = "".join(f", {values[column]} as {quote(column)}" for column in shape.payload)
+    selected = "".join(
+        f", {cell} as {quote(column)}" for cell, column in zip(keys, shape.key, strict=True)
+    )
+    where = f"where {destination.where}" if destination.where else ""
+    connection.execute(
+        "create or replace temp table wanted as "
+        f"select source_rows.customer_id, {objects} as object, "
+        f"(md5_number_lower({text}) >> 1)::bigint as payload_hash{selected}{payload} "
+        f"from (select * from snapshot.{quote(destination.source)} {where}) as source_rows "
+        f"{' '.join(dict.fromkeys(joins))} where source_rows.customer_id is not null"
+    )
+
+
+def _identifiers(connection: duckdb.DuckDBPyConnection, records: str) -> str:
+    """customer_id -> the lowest key of its records in a table; merged customers may have more."""
+    prefix = f"{records}:"
+    return (
+        f"select customer_id, min(substr(identifier_value, {len(prefix) + 1})) as known "
+        "from snapshot.customer_identifiers where identifier_type = 'record' "
+        f"and {consents.present(connection)} "
+        f"and starts_with(identifier_value, {literal(prefix)}) group by customer_id"
+    )
+
+
+def _make_plan(
+    connection: duckdb.DuckDBPyConnection, destination: Destination, shape: Shape
+) -> None:
+    """Rows whose receiver does not hold what is wanted now.
+
+    Rows that wait for a person are left alone. Where a table keeps what has left (upsert), rows
+    that nothing allows to stay are removed all the same.
+    """
+    leaves = ""
+    if getattr(destination, "mode", "mirror") == "upsert":
+        leaves = "and (wanted.customer_id is not null or held.reason is not null)"
+    # A row that has left is known by its key alone, which its object holds.
+    parts = {
+        column: f"split_part(ledger.object, {literal(SEPARATOR)}, {place})"
+        for place, column in enumerate(shape.key, 1)
+    }
+    keys = [
+        f"coalesce(wanted.{quote(column)}, cast({part} as {shape.columns[column]})) as "
+        f"{quote(column)}"
+        for column, part in parts.items()
+    ]
+    payload = ", ".join([*keys, *(f"wanted.{quote(column)}" for column in shape.payload)])
+    connection.execute(
+        "create or replace temp table plan as "
+        "select coalesce(wanted.customer_id, ledger.customer_id) as customer_id, "
+        "coalesce(wanted.object, ledger.object) as object, "
+        "case when wanted.customer_id is null then 'removed' "
+        "when ledger.received_hash is null then 'added' else 'changed' end as change, "
+        "wanted.payload_hash, ledger.received_hash, "
+        "coalesce(case when ledger.status = 'failed' then ledger.attempts end, 0) as attempts, "
+        f"held.reason{', ' if payload else ''}{payload} "
+        "from wanted full join ledger on wanted.customer_id = ledger.customer_id "
+        "and wanted.object = ledger.object "
+        "left join held on ledger.customer_id = held.customer_id and ledger.object = held.object "
+        "where wanted.payload_hash is distinct from ledger.received_hash "
+        f"and coalesce(ledger.status, '') not in {outbox.WAITING} {leaves} order by 1, 2"
+    )
+
+
+def new_holds() -> str:
+    """A query of held rows that the ledger does not know as held for this reason yet."""
+    return (
+        "select held.customer_id, held.object, 'added' as change, held.payload_hash, "
+        "null::bigint as received_hash, 'held' as status, 0 as attempts, held.reason from held "
+        "left join ledger on held.customer_id = ledger.customer_id and held.object = ledger.object "
+        "where ledger.received_hash is null and ledger.reason is distinct from held.reason "
+        f"and coalesce(ledger.status, '') not in {outbox.WAITING}"
+    )
+
+
+def _stopped(
+    connection: duckdb.DuckDBPyConnection, destination: Destination, shape: Shape
+) -> list[tuple[str, int, int]]:
+    """Parts that grew or emptied beyond what the guard lets pass, against what is held."""
+    guard = destination.guard
+    part = "''"
+    if guard.part is not None:
+        if guard.part not in shape.key:
+            raise DeliveryError(
+                f"guard.part: {guard.part} is no part of the key of {destination.source} "
+                f"({', '.join(shape.key)})"
+            )
+        place = shape.key.index(guard.part) + 1
+        part = f"split_part(object, {literal(SEPARATOR)}, {place})"
+    rows = connection.execute(
+        "select coalesce(before.part, now.part), coalesce(before.held_rows, 0), "
+        "coalesce(now.wanted_rows, 0) from "
+        f"(select {part} as part, count(*) as held_rows from ledger "
+        "where received_hash is not null group by all) as before full join "
+        # Consents that are taken back are no reason to stop: those rows have to leave.
+        f"(select {part} as part, count(*) as wanted_rows from (select object from wanted union "
+        "all select object from held) group by all) as now "
+        "on before.part = now.part"
+    ).fetchall()
+    return [
+        (str(name), before, now)
+        for name, before, now in sorted(rows)
+        if before and (not now or now > max(before * guard.max_growth, guard.min_rows))
+    ]
+
+
+def _unconfirmed(
+    book: Outbox, name: str, stopped: Iterable[tuple[str, int, int]]
+) -> tuple[tuple[str, int, int], ...]:
+    """Those that no person has confirmed at about this size."""
+    confirmed = {
+        row["part"]: row["rows_now"]
+        for row in outbox.stopped_parts(book.engine, name)
+        if row["is_confirmed"]
+    }
+    return tuple(
+        each
+        for each in stopped
+        if not (each[0] in confirmed and each[2] <= confirmed[each[0]] * 1.2)
+    )
+
+
+def write_rows(connection: duckdb.DuckDBPyConnection, shape: Shape, target: Path) -> None:
+    """Write the plan as JSON Lines: exactly what would be sent, deletes included."""
+    connection.execute(
+        f"copy (select customer_id, object, change, "
+        f"{', '.join(quote(name) for name in shape.columns if name != 'customer_id')} "
+        f"from plan order by customer_id, object) to {literal(target)} (format json)"
+    )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, what: str) -> int:
+    row = connection.execute(f"select count(*) from {what}").fetchone()
+    assert row
+    return int(row[0])

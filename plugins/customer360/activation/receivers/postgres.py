@@ -1,0 +1,297 @@
+"""A table in PostgreSQL: staged by COPY, merged in one transaction, known by its key afterwards.
+
+What belongs here: SQL that only PostgreSQL understands. What does not: which rows go.
+
+Every row that we write carries ``written_by``, and nothing without it is ever changed or deleted.
+The transaction also enters its key into ``customer360_received`` beside the table: whether a
+sending that was cut off arrived is asked there, so that it has one effect, not two.
+"""
+
+import re
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import duckdb
+import pyarrow as pa
+from psycopg.conninfo import make_conninfo
+
+from customer360.activation.destinations import DatabaseDestination
+from customer360.activation.plan import Shape
+from customer360.connections import Connection
+from customer360.exceptions import DeliveryError, ReceiverUnavailableError
+from customer360.sources.dialects import Postgres
+from customer360.warehouse import quote
+
+CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 600
+RECEIVED = "customer360_received"
+STAGE = "customer360_staged"
+
+TYPES = {
+    "VARCHAR": ("text", {"text", "character varying", "character", "uuid"}),
+    "BOOLEAN": ("boolean", {"boolean"}),
+    "TINYINT": ("smallint", {"smallint", "integer", "bigint", "numeric"}),
+    "SMALLINT": ("smallint", {"smallint", "integer", "bigint", "numeric"}),
+    "INTEGER": ("integer", {"integer", "bigint", "numeric"}),
+    "BIGINT": ("bigint", {"bigint", "numeric"}),
+    "HUGEINT": ("numeric", {"numeric"}),
+    "FLOAT": ("real", {"real", "double precision", "numeric"}),
+    "DOUBLE": ("double precision", {"double precision", "numeric"}),
+    "DECIMAL": ("numeric", {"numeric", "double precision"}),
+    "DATE": ("date", {"date"}),
+    "TIMESTAMP": ("timestamp", {"timestamp without time zone", "timestamp with time zone"}),
+}
+"""DuckDB's type -> the column's type where we make the table, and types that we write to."""
+
+AS_TEXT = {"DECIMAL", "HUGEINT"}
+"""Staged as text and cast by the server, for they would lose digits on the way."""
+
+
+class PostgresTable:
+    """A destination's table, connected to."""
+
+    def __init__(
+        self, name: str, destination: DatabaseDestination, connection: Connection, shape: Shape
+    ) -> None:
+        """Connect, and see that the table is what we write to; make it where it may be made.
+
+        Raises:
+            ReceiverUnavailableError: the server does not answer.
+            DeliveryError: the table is not what was declared; says what is different.
+        """
+        self._name = name
+        self._writer = f"customer360:{name}"
+        self._shape = shape
+        schema, _, table = destination.table.rpartition(".")
+        self._schema, self._table = schema or "public", table
+        self._target = f"{quote(self._schema)}.{quote(table)}"
+        self._received = f"{quote(self._schema)}.{quote(RECEIVED)}"
+        self._keys = ["customer_id", *shape.key]
+        try:
+            self._adbc = adbc.connect(_address(connection), autocommit=False)
+        except adbc.Error as error:
+            raise ReceiverUnavailableError(
+                f"destination {name}: PostgreSQL does not answer, or does not let us in "
+                f"(connection '{connection.name}', {type(error).__name__})"
+            ) from None
+        try:
+            self._ask(f"set statement_timeout = {STATEMENT_SECONDS * 1000}")
+            self._prepare(create=destination.create)
+        except adbc.Error as error:
+            self.close()
+            raise self._explain(error) from None
+        except DeliveryError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the server; what is not committed is gone."""
+        self._adbc.close()
+
+    def _ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with self._adbc.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def _prepare(self, *, create: bool) -> None:
+        found = dict(
+            self._ask(
+                "select column_name::text, data_type::text from information_schema.columns "
+                f"where table_schema = '{self._schema}' and table_name = '{self._table}'"
+            )
+        )
+        if not found:
+            if not create:
+                raise DeliveryError(
+                    f"destination {self._name}: there is no table {self._target} (or we may not "
+                    "see it): make it, or allow `create: true`"
+                )
+            self._make()
+        else:
+            self._compare(found)
+        if not self._ask(f"select to_regclass('{self._received}')::text")[0][0]:
+            self._ask(
+                f"create table if not exists {self._received} (idempotency_key text primary key, "
+                "destination text not null, received_at timestamptz not null default now())"
+            )
+        self._adbc.commit()
+
+    def _make(self) -> None:
+        columns = ", ".join(
+            f"{quote(column)} {TYPES[_base(kind)][0] if _base(kind) in TYPES else 'text'}"
+            for column, kind in self._shape.columns.items()
+        )
+        if not self._ask(
+            f"select 1 from information_schema.schemata where schema_name = '{self._schema}'"
+        ):
+            self._ask(f"create schema {quote(self._schema)}")
+        self._ask(
+            f"create table {self._target} ({columns}, written_by text not null, "
+            "written_at timestamptz not null default now(), "
+            f"primary key ({', '.join(map(quote, self._keys))}))"
+        )
+
+    def _compare(self, found: dict[str, str]) -> None:
+        """A table that has changed is written to by nobody until a person has looked."""
+        problems = []
+        wanted = {**self._shape.columns, "written_by": "VARCHAR", "written_at": "TIMESTAMP"}
+        for column, kind in wanted.items():
+            fits = TYPES.get(_base(kind), TYPES["VARCHAR"])[1]
+            if column not in found:
+                problems.append(f"column {column} is not there")
+            elif found[column] not in fits:
+                problems.append(f"column {column} is {found[column]}, needed is {sorted(fits)[0]}")
+        if problems:
+            raise DeliveryError(
+                f"destination {self._name}: table {self._target} has changed: "
+                f"{'; '.join(problems)}. Mend the table, or `columns` in destinations.yml. Nothing "
+                "was written; the rows wait."
+            )
+
+    def has_received(self, key: str) -> bool:
+        """Whether the transaction of this key was committed."""
+        found = self._ask(f"select 1 from {self._received} where idempotency_key = '{key}'")
+        self._adbc.commit()
+        return bool(found)
+
+    def rows(self, connection: duckdb.DuckDBPyConnection) -> pa.Table:
+        """The table ``plan`` as it is staged."""
+        cells = ", ".join(
+            f"{quote(column)}::varchar as {quote(column)}"
+            if self._is_text(column)
+            else quote(column)
+            for column in ("object", "change", *self._shape.columns)
+        )
+        return connection.execute(f"select {cells} from plan").to_arrow_table()
+
+    def merge(self, rows: pa.Table, key: str) -> set[tuple[str, str]]:
+        """Stage and merge rows, but do not commit.
+
+        Returns:
+            (customer_id, object) of rows whose place others own; they are left alone.
+
+        Raises:
+            DeliveryError: the server refuses; nothing was written.
+        """
+        try:
+            with self._adbc.cursor() as cursor:
+                staged = cursor.adbc_ingest(STAGE, rows, mode="create", temporary=True)
+            foreign = self._write(staged)
+            self._ask(
+                f"insert into {self._received} (idempotency_key, destination) "
+                f"values ('{key}', '{self._name}')"
+            )
+        except adbc.Error as error:
+            self._adbc.rollback()
+            raise self._explain(error) from None
+        return foreign
+
+    def _is_text(self, column: str) -> bool:
+        kind = _base(self._shape.columns.get(column, "VARCHAR"))
+        return kind in AS_TEXT or kind not in TYPES
+
+    def _write(self, staged: int) -> set[tuple[str, str]]:
+        """Upserts and deletes from the stage; only where nobody else has written."""
+        columns = list(self._shape.columns)
+        listed = ", ".join(map(quote, columns))
+        values = ", ".join(
+            f"{quote(column)}::numeric"
+            if _base(self._shape.columns[column]) in AS_TEXT
+            else quote(column)
+            for column in columns
+        )
+        keys = ", ".join(map(quote, self._keys))
+        writer = f"'{self._writer}'"
+        updates = ", ".join(
+            f"{quote(column)} = excluded.{quote(column)}"
+            for column in columns
+            if column not in self._keys
+        )
+        updates = f"{updates}, " if updates else ""
+        with self._adbc.cursor() as cursor:
+            cursor.execute(
+                f"insert into {self._target} as target ({listed}, written_by) "
+                f"select {values}, {writer} from {STAGE} where change <> 'removed' "
+                f"on conflict ({keys}) do update set {updates}written_at = now() "
+                f"where target.written_by = {writer}"
+            )
+            written = cursor.rowcount
+        match = " and ".join(
+            f"target.{quote(column)} = staged.{quote(column)}" for column in self._keys
+        )
+        removals = self._ask(f"select count(*) from {STAGE} where change = 'removed'")[0][0]
+        if removals:
+            self._ask(
+                f"delete from {self._target} as target using {STAGE} as staged "
+                f"where staged.change = 'removed' and {match} and target.written_by = {writer}"
+            )
+        foreign: set[tuple[str, str]] = set()
+        if written != staged - removals:
+            foreign = {
+                (str(customer), str(thing))
+                for customer, thing in self._ask(
+                    f"select staged.customer_id, staged.object from {STAGE} as staged "
+                    f"inner join {self._target} as target on {match} "
+                    f"where staged.change <> 'removed' and target.written_by <> {writer}"
+                )
+            }
+        self._ask(f"drop table {STAGE}")
+        return foreign
+
+    def commit(self) -> None:
+        """Make it so.
+
+        Raises:
+            ReceiverUnavailableError: it is not known whether it was; the key will tell.
+        """
+        try:
+            self._adbc.commit()
+        except adbc.Error:
+            raise ReceiverUnavailableError(
+                f"destination {self._name}: PostgreSQL went away while it committed; the next run "
+                "asks whether it did"
+            ) from None
+
+    def rollback(self) -> None:
+        """Nothing was written."""
+        self._adbc.rollback()
+
+    def _explain(self, error: adbc.Error) -> DeliveryError:
+        """In words: the server's own text may quote rows."""
+        state = getattr(error, "sqlstate", None) or ""
+        if "permission denied" in str(error):  # the driver does not always hand the state over
+            state = "42501"
+        place = f"destination {self._name}: {self._target}"
+        if state.startswith(("08", "57")):
+            return ReceiverUnavailableError(f"{place}: the server went away ({state})")
+        said = {
+            "42501": "our user may not write there: grant the table, and temporary on the database",
+            "42P10": f"needs a unique index on ({', '.join(self._keys)})",
+            "3F000": "the schema is not there",
+            "23505": "another unique index of the table refuses a row",
+            "23502": "a column that we do not write may not be null",
+            "23514": "a check of the table refuses a row",
+            "22P02": "a value does not fit its column",
+            "22003": "a number does not fit its column",
+            "22001": "a text does not fit its column",
+        }.get(state, f"the server refuses (SQLSTATE {state or 'unknown'})")
+        return DeliveryError(f"{place}: {said}. Nothing was written; the rows wait.")
+
+
+def _base(kind: str) -> str:
+    return re.split(r"[(\[]", kind)[0]
+
+
+def _address(connection: Connection) -> str:
+    """A libpq string; it holds the password, so it is never part of an error."""
+    parts = {
+        "host": connection.host,
+        "port": connection.port,
+        "user": connection.login,
+        "password": connection.password,
+        "dbname": connection.schema,
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "customer360",
+        **{key: connection.extra.get(key) for key in Postgres.extras},
+    }
+    return make_conninfo(**{key: str(value) for key, value in parts.items() if value})

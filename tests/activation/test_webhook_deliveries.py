@@ -1,0 +1,363 @@
+"""Rows to a web service: what differs, once, lawfully, whatever the receiver answers."""
+
+import datetime as dt
+import hashlib
+import hmac
+import json
+
+import pytest
+import yaml
+
+from customer360 import state
+from customer360.activation import outbox, sending
+from customer360.config import load_config
+from customer360.exceptions import (
+    BusyError,
+    ConfigError,
+    ReceiverUnavailableError,
+    SendingStoppedError,
+)
+from tests.activation.receiver import Receiver
+from tests.publish.company import DAY, open_state, publish_tables
+
+TABLES = {"segment_members": {"key": ["segment", "customer_id"]}}
+PURPOSES = {
+    "care": {"description": "Service to customers", "basis": "contract"},
+    "offers": {"description": "Offers", "basis": "consent", "consent": "marketing",
+               "channel": "sms"},
+}  # fmt: skip
+CONSENTS = "select * from (values {}) as c(source, consent_id, customer_id, purpose, channel, is_granted, captured_at, withdrawn_at)"  # noqa: E501
+NEXT = DAY + dt.timedelta(days=1)
+
+
+def members(*rows: tuple[str, str, int]) -> str:
+    typed = "select null::varchar as customer_id, null::varchar as segment, 0 as score where false"
+    return " union all ".join(
+        [typed, *(f"select '{c}', '{s}', {n}" for c, s, n in rows)]
+    )  # fmt: skip
+
+
+def consents(**granted: bool) -> str:
+    rows = ", ".join(
+        f"('crm', '{who}', '{who}', 'marketing', 'all', {yes}, timestamp '2026-01-01', "
+        f"{'null::timestamp' if yes else chr(39) + '2026-02-01' + chr(39) + '::timestamp'})"
+        for who, yes in granted.items()
+    )
+    return CONSENTS.format(rows)
+
+
+class World:
+    """A company with one destination, a web service."""
+
+    def __init__(self, company, receiver: Receiver) -> None:
+        self.company = company
+        self.receiver = receiver
+        self.settings = company.settings
+        self.engine = open_state(self.settings)
+        self.runs = 0
+        data = self.settings.data_dir
+        data.mkdir(parents=True, exist_ok=True)
+        (data / "connections.json").write_text(json.dumps({"tool": receiver.connection}))
+        self.declare()
+
+    def declare(self, **changed) -> None:
+        declared = {
+            "title": "A tool", "owner": "marketing", "kind": "webhook", "connection": "tool",
+            "from": "segment_members", "purpose": "care", "columns": {"score": "care"},
+            "retry": {"attempts": 3, "first_wait": 0, "give_up_after": 2}, "parallel": 1,
+            **changed,
+        }  # fmt: skip
+        section = {"purposes": PURPOSES, "destinations": {"tool": declared}}
+        path = self.company.root / "config" / "destinations.yml"
+        path.write_text(yaml.safe_dump({"tiny": section}))
+
+    def publish(self, rows, as_of=DAY, **tables) -> tuple:
+        self.runs += 1
+        run_id = f"run{self.runs}"
+        tables = {"segment_members": members(*rows), **tables}
+        info = {"tables": TABLES}
+        snapshot = publish_tables(self.settings, run_id, as_of, info, **tables)
+        return snapshot, as_of, run_id
+
+    def deliver(self, published) -> sending.Delivered:
+        config = load_config(self.settings)
+        return sending.deliver(self.settings, self.engine, config, "tool", *published)
+
+    def send(self, rows, as_of=DAY, **tables) -> sending.Delivered:
+        return self.deliver(self.publish(rows, as_of, **tables))
+
+    def ledger(self) -> dict:
+        with outbox.Outbox.open(self.settings, self.engine, "tool") as book:
+            book.rebuild()
+            rows = book.connection.execute(
+                "select customer_id, object, status, received_hash is not null, reason from ledger"
+            ).fetchall()
+        return {(customer, thing): rest for customer, thing, *rest in rows}
+
+    def held(self) -> set:
+        return {(row["customer_id"], row["segment"]) for row in self.receiver.held().values()}
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def world(company, receiver) -> World:
+    return World(company, receiver)
+
+
+def test_what_differs_from_what_was_acknowledged_is_sent_and_nothing_else(world):
+    first = world.send([("a", "vip", 1), ("b", "vip", 2), ("b", "new", 2)])
+    assert first.counts == {"added": 3, "changed": 0, "removed": 0}
+    again = world.send([("a", "vip", 1), ("b", "vip", 2), ("b", "new", 2)])
+    assert again.status == "unchanged"
+    assert len(world.receiver.requests) == 1
+    second = world.send([("a", "vip", 9), ("b", "vip", 2), ("c", "vip", 3)], NEXT)
+    assert second.counts == {"added": 1, "changed": 1, "removed": 1}
+    sent = {(row["customer_id"], row["change"], row["score"])
+            for row in world.receiver.requests[-1][1]["rows"]}  # fmt: skip
+    assert sent == {("a", "changed", 9), ("c", "added", 3), ("b", "removed", None)}
+    assert world.held() == {("a", "vip"), ("b", "vip"), ("c", "vip")}
+    assert world.send([("a", "vip", 9)], DAY).status == "held_back"
+
+
+def test_a_request_is_signed_and_carries_a_key_and_the_token(world):
+    world.send([("a", "vip", 1)])
+    key, body, headers = world.receiver.requests[0]
+    assert len(key) == 32
+    assert headers["Authorization"] == "Bearer token"
+    stamp, _, digest = headers["X-Customer360-Signature"].partition(",v1=")
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    assert digest
+    assert body["as_of"] == str(DAY)
+    assert body["rows"][0]["delivery_id"]
+    assert text
+    from customer360.activation.receivers.webhook import signature
+
+    assert (
+        signature(b"k", b"body", 7)
+        == "t=7,v1=" + hmac.new(b"k", b"7.body", hashlib.sha256).hexdigest()
+    )
+    assert stamp.startswith("t=")
+
+
+def test_passing_faults_are_tried_again_with_the_same_key_and_have_one_effect(world):
+    world.receiver.faults.extend(["429", "late"])
+    done = world.send([("a", "vip", 1)])
+    assert done.counts["added"] == 1
+    keys = {key for key, _, _ in world.receiver.requests}
+    assert len(world.receiver.requests) == 3
+    assert len(keys) == 1
+    assert len(world.receiver.effects) == 1
+
+
+def test_a_receiver_that_would_take_it_twice_is_not_asked_twice(world):
+    world.receiver.honours_key = False
+    world.declare(honours_key=False)
+    world.receiver.faults.extend(["late"])
+    done = world.send([("a", "vip", 1)])
+    assert (done.unknown, len(world.receiver.requests)) == (1, 1)
+    assert world.ledger()["a", "vip"][0] == "unknown"
+    world.send([("a", "vip", 1)])
+    assert len(world.receiver.requests) == 1, "it waits for a person"
+
+
+def test_a_refused_row_keeps_no_other_from_its_receiver_and_dies_in_the_end(world):
+    world.receiver.always = "poison:c"
+    rows = [(name, "vip", 1) for name in "abcdefg"]
+    done = world.send(rows)
+    assert (done.counts["added"], done.failed) == (6, 1)
+    assert world.ledger()["c", "vip"][0] == "failed"
+    done = world.send(rows)
+    assert (done.counts["added"], done.failed, done.dead) == (0, 0, 1)
+    before = len(world.receiver.requests)
+    world.send(rows)
+    assert len(world.receiver.requests) == before
+    world.receiver.always = None
+    with outbox.Outbox.open(world.settings, world.engine, "tool") as book:
+        assert book.replay(None) == 1
+    assert world.send(rows).counts["added"] == 1
+
+
+def test_a_200_with_an_error_inside_is_no_acknowledgement(world):
+    world.declare(answer={"path": "status", "equals": "ok"})
+    world.receiver.faults.append("no")
+    done = world.send([("a", "vip", 1)])
+    assert (done.counts["added"], done.failed) == (0, 1)
+    assert world.send([("a", "vip", 1)]).counts["added"] == 1
+
+
+def test_rows_that_a_receiver_names_as_not_taken_stay_pending(world):
+    world.declare(answer={"rejected": "rejected"})
+    world.receiver.faults.append("partly:b")
+    done = world.send([("a", "vip", 1), ("b", "vip", 1)])
+    assert (done.counts["added"], done.failed) == (1, 1)
+    assert done.reasons == {"not taken: no such contact": 1}
+    assert world.send([("a", "vip", 1), ("b", "vip", 1)]).counts["added"] == 1
+    assert world.held() == {("a", "vip"), ("b", "vip")}
+
+
+def test_an_unreachable_receiver_costs_no_row_an_attempt(world):
+    world.declare(retry={"attempts": 1, "first_wait": 0, "give_up_after": 1})
+    world.receiver.stop()
+    for _ in range(2):
+        with pytest.raises(ReceiverUnavailableError, match="cannot be reached"):
+            world.send([("a", "vip", 1)])
+    assert world.ledger()["a", "vip"][0] == "failed"
+
+
+def test_without_consent_nothing_is_sent_and_what_was_sent_is_removed(world):
+    world.declare(purpose="offers", columns={"score": "offers"})
+    rows = [("a", "vip", 1), ("b", "vip", 1), ("c", "vip", 1)]
+    done = world.send(rows, consents=consents(a=True, b=False))
+    assert done.held == {"no consent to marketing by sms": 2}
+    assert world.held() == {("a", "vip")}
+    assert world.ledger()["b", "vip"] == ["held", False, "no consent to marketing by sms"]
+    world.send(rows, NEXT, consents=consents(a=False, b=True))
+    assert world.held() == {("b", "vip")}
+
+
+def test_a_column_without_a_basis_of_its_own_goes_empty(world):
+    world.declare(columns={"score": "offers"})
+    world.send([("a", "vip", 1), ("b", "vip", 2)], consents=consents(a=True))
+    sent = {row["customer_id"]: row["score"] for row in world.receiver.requests[0][1]["rows"]}
+    assert sent == {"a": 1, "b": None}
+
+
+def test_who_is_suppressed_is_removed_everywhere(world):
+    rows = [("a", "vip", 1), ("b", "vip", 1)]
+    world.send(rows)
+    outbox.suppress(world.engine, ["a"], "erased", "asked for it")
+    done = world.send(rows)
+    assert done.counts["removed"] == 1
+    assert world.held() == {("b", "vip")}
+
+
+def test_sending_can_be_stopped_at_once_between_requests(world, monkeypatch):
+    world.declare(batch_size=1)
+    monkeypatch.setattr(sending, "WINDOW_ROWS", 1)
+    outbox.stop_sending(world.engine, "wrong prices")
+    published = world.publish([(name, "vip", 1) for name in "abc"])
+    with pytest.raises(SendingStoppedError, match="wrong prices"):
+        world.deliver(published)
+    assert not world.receiver.requests
+    outbox.start_sending(world.engine)
+    honest = sending.Webhook.send
+
+    def send_and_stop(self, parcels):
+        outbox.stop_sending(world.engine, "stop")
+        return honest(self, parcels)
+
+    monkeypatch.setattr(sending.Webhook, "send", send_and_stop)
+    with pytest.raises(SendingStoppedError):
+        world.deliver(published)
+    assert len(world.receiver.requests) == 1
+    monkeypatch.setattr(sending.Webhook, "send", honest)
+    outbox.start_sending(world.engine)
+    assert world.deliver(published).counts["added"] == 2
+    assert len(world.receiver.effects) == 3
+
+
+def test_a_part_that_empties_or_grows_tenfold_waits_for_a_person(world):
+    world.declare(guard={"part": "segment", "min_rows": 5})
+    few = [("a", "vip", 1), ("a", "new", 1)]
+    world.send(few)
+    many = [("a", "new", 1), *((f"c{n}", "new", 1) for n in range(20))]
+    published = world.publish(many)
+    with pytest.raises(SendingStoppedError, match=r"new: 1 rows before, 21 now; vip: 1 .* 0 now"):
+        world.deliver(published)
+    assert len(world.receiver.requests) == 1
+    assert outbox.confirm_parts(world.engine, "tool") == 2
+    assert world.deliver(published).counts == {"added": 20, "changed": 0, "removed": 1}
+    assert not outbox.stopped_parts(world.engine, "tool")
+
+
+def test_a_message_for_people_lacks_no_value(world):
+    world.declare(batch_size=1, message={"text": {"content": "{customer_id}: {score} points"}})
+    done = world.send([("a", "vip", 1)], segment_members=members(("a", "vip", 1)) +
+                      " union all select 'b', 'vip', null")  # fmt: skip
+    assert [body for _, body, _ in world.receiver.requests] == [
+        {"text": {"content": "a: 1 points"}}
+    ]
+    assert done.held == {"the message needs score, which is not there": 1}
+    world.declare(batch_size=1, message={"text": "{nobody}"})
+    with pytest.raises(ConfigError, match="nobody"):
+        world.send([("a", "vip", 1)])
+
+
+def test_what_would_be_sent_can_be_seen_before(world, tmp_path):
+    world.send([("a", "vip", 1), ("b", "vip", 1)])
+    published = world.publish([("a", "vip", 2)])
+    out = tmp_path / "rows.json"
+    plan, rows = sending.dry_run(
+        world.settings, world.engine, load_config(world.settings), "tool", *published, out
+    )
+    assert plan.counts == {"added": 0, "changed": 1, "removed": 1}
+    assert [(row["customer_id"], row["segment"], row["change"]) for row in rows] == [
+        ("a", "vip", "changed"), ("b", "vip", "removed"),
+    ]  # fmt: skip
+    assert len(out.read_text().splitlines()) == 2
+    assert len(world.receiver.requests) == 1
+    assert world.deliver(published).counts == plan.counts
+
+
+def test_an_overtaken_run_sends_nothing(world):
+    published = world.publish([("a", "vip", 1)])
+    world.publish([("b", "vip", 1)])
+    with pytest.raises(BusyError, match="overtaken"):
+        world.deliver(published)
+    assert not world.receiver.requests
+
+
+def test_a_request_that_was_cut_off_is_repeated_as_it_was(world, monkeypatch):
+    published = world.publish([("a", "vip", 1), ("b", "vip", 1)])
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox.Outbox, "answer", cut)
+        with pytest.raises(KeyboardInterrupt):
+            world.deliver(published)
+    assert len(world.receiver.effects) == 2
+    assert world.deliver(published).status == "unchanged"
+    assert len(world.receiver.requests) == 2
+    assert world.receiver.requests[0][:2] == world.receiver.requests[1][:2]
+    assert len(world.receiver.effects) == 2
+
+
+def test_a_cut_off_request_goes_again_without_whom_may_not_be_sent_any_more(world, monkeypatch):
+    published = world.publish([("a", "vip", 1), ("b", "vip", 1)])
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sending.Webhook, "send", cut)
+        with pytest.raises(KeyboardInterrupt):
+            world.deliver(published)
+    assert not world.receiver.requests
+    outbox.suppress(world.engine, ["a"], "erased", "asked for it")
+    world.deliver(published)
+    told = [row for _, body, _ in world.receiver.requests for row in body["rows"]]
+    assert [(row["customer_id"], row["change"]) for row in told] == [
+        ("b", "added"), ("a", "removed"),
+    ]  # fmt: skip
+    assert world.held() == {("b", "vip")}
+
+
+def test_the_ledger_moves_from_the_store_of_the_version_before(settings):
+    engine = state.engine(settings)
+    state.ensure(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("drop table deliveries")
+        connection.exec_driver_sql("alter table exports rename to deliveries")
+        connection.exec_driver_sql("update state_info set value = '1' where key = 'schema_version'")
+    state.ensure(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("select version, file_hash from exports")
+        connection.exec_driver_sql("select payload_hash from deliveries")
