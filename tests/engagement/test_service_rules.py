@@ -111,7 +111,9 @@ def make_cases(desk, solved=12):
                      "opened_on": DAY - dt.timedelta(days=20 - number % 9)})  # fmt: skip
         tail = "，请尽快" if number % 2 else "，谢谢"
         text = "扫地机器人老是不回充怎么办" if last else body + tail
-        texts.append({"source": "cc", "kind": "case", "text_id": str(number), "body": text})
+        texts.append(
+            {"source": "cc", "kind": "case", "text_id": f"cc.tickets:{number}", "body": text}
+        )
     for name, made in (("main.service_cases", rows), ("unify.union_texts", texts)):
         desk.connection.execute("create schema if not exists unify")
         desk.connection.register("made", pa.Table.from_pylist(made))

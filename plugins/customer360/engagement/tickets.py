@@ -137,7 +137,10 @@ def _cases(connection: duckdb.DuckDBPyConnection, as_of: dt.date) -> pa.Table:
                 / (1 + coalesce(cases.reopened_count, 0)) as quality
             from {_service_cases(connection)} as cases
             inner join {texts} as texts
-                on cases.source = texts.source and cases.case_id = texts.text_id
+                on
+                    cases.source = texts.source
+                    -- a text is named by its record, such as call_centre.tickets:800007
+                    and cases.case_id = regexp_replace(texts.text_id, '^.*:', '')
             where texts.kind = 'case' and texts.body <> '' and cases.opened_on <= {day(as_of)}
         )
 
