@@ -98,7 +98,7 @@ class Warehouse:
         tree = sqlglot.parse_one(sql, read=DIALECT)
         for table in tree.find_all(exp.Table):
             table.set("catalog", None)
-        schema: dict[str, dict[str, dict[str, str]]] = {}
+        schema: dict[str, Any] = {}
         for table in tree.find_all(exp.Table):
             held = self.columns.get(f"{table.db}.{table.name}")
             if table.db and held:
@@ -132,7 +132,7 @@ def _by_position(union: exp.SetOperation) -> None:
     if not union.args.get("by_name"):
         return
     union.set("by_name", False)
-    sides = [each.unnest() for each in (union.left, union.right)]
+    sides = [_query(each) for each in (union.left, union.right)]
     names = list(dict.fromkeys(name for side in sides for name in side.named_selects))
     for side in sides:
         for select in [side] if isinstance(side, exp.Select) else _selects(side):
@@ -143,10 +143,16 @@ def _by_position(union: exp.SetOperation) -> None:
             )
 
 
-def _selects(side: exp.Expression) -> list[exp.Select]:
+def _query(side: exp.Expr) -> exp.Query:
+    found = side.unnest()
+    assert isinstance(found, exp.Query)
+    return found
+
+
+def _selects(side: exp.Query) -> list[exp.Select]:
     """The selects that a union is made of, outermost level only."""
     if isinstance(side, exp.SetOperation):
-        return [*_selects(side.left.unnest()), *_selects(side.right.unnest())]
+        return [*_selects(_query(side.left)), *_selects(_query(side.right))]
     assert isinstance(side, exp.Select)
     return [side]
 
