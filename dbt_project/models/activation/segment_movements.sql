@@ -45,7 +45,7 @@ select
     kind,
     from_segment,
     to_segment,
-    (select min(as_of) from past) as since_on,
+    (select min(past.as_of) from past) as since_on,
     {{ as_of() }} as as_of,
     cast(count(*) as bigint) as customers
 from paired

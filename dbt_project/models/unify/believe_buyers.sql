@@ -88,8 +88,8 @@ believed as (
         on
             spans.identifier_type = held.identifier_type
             and spans.identifier_value = held.identifier_value
-            and held.known_from <= spans.known_from
-            and (held.known_to is null or held.known_to > spans.known_from)
+            and spans.known_from >= held.known_from
+            and (held.known_to is null or spans.known_from < held.known_to)
     group by spans.identifier_type, spans.identifier_value, spans.known_from, spans.known_to
 )
 

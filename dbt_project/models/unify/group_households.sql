@@ -121,9 +121,9 @@ round_0 as (
 round_{{ number }} as (
     select
         edges.customer_id,
-        least(min(own.first_id), min(others.first_id)) as first_id
+        least(min(mine.first_id), min(others.first_id)) as first_id
     from edges
-    inner join round_{{ number - 1 }} as own on edges.customer_id = own.customer_id
+    inner join round_{{ number - 1 }} as mine on edges.customer_id = mine.customer_id
     inner join round_{{ number - 1 }} as others on edges.other_id = others.customer_id
     group by edges.customer_id
 )

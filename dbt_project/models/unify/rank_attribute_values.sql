@@ -54,7 +54,8 @@ measured as (
     select
         *,
         cast(master_place as double) as key_master
-        {%- for place in places %},
+        {%- for place in places -%}
+        ,
         {{ rule_at(place, 'number') }} as key_{{ place }},
         {{ rule_at(place, 'name') }} as rule_{{ place }}
         {%- endfor %}
@@ -66,7 +67,12 @@ ranked as (
         *,
         row_number() over (
             partition by customer_id, attribute
-            order by key_master asc{% for place in places %}, key_{{ place }} asc{% endfor %}, value asc
+            order by
+                key_master asc,
+                {%- for place in places %}
+                key_{{ place }} asc,
+                {%- endfor %}
+                value asc
         ) as place
     from measured
 ),
@@ -75,13 +81,16 @@ ranked as (
 compared as (
     select
         ranked.*,
-        count(*) over (partition by customer_id, attribute) as candidates,
-        sum(votes) over (partition by customer_id, attribute) as all_votes,
-        lead(key_master) over (partition by customer_id, attribute order by place) as next_master
+        count(*) over whole as candidates,
+        sum(ranked.votes) over whole as all_votes,
+        lead(ranked.key_master) over by_place as next_master
         {%- for each in places %},
-        lead(key_{{ each }}) over (partition by customer_id, attribute order by place) as next_{{ each }}
+        lead(ranked.key_{{ each }}) over by_place as next_{{ each }}
         {%- endfor %}
     from ranked
+    window
+        whole as (partition by ranked.customer_id, ranked.attribute),
+        by_place as (partition by ranked.customer_id, ranked.attribute order by ranked.place)
 )
 
 select

@@ -99,13 +99,25 @@ spans as (
         min(month) as first_month,
         max(month) as last_month
     from (
-        select customer_id, month from bought
+        select
+            customer_id,
+            month
+        from bought
         union all
-        select customer_id, month from touched
+        select
+            customer_id,
+            month
+        from touched
         union all
-        select customer_id, month from served
+        select
+            customer_id,
+            month
+        from served
         union all
-        select customer_id, first_seen_month as month from began
+        select
+            customer_id,
+            first_seen_month as month
+        from began
         where first_seen_month is not null
     ) as events
     group by customer_id
@@ -136,7 +148,7 @@ facts as (
     from spans
     inner join months
         on
-            months.month >= spans.first_month
+            spans.first_month <= months.month
             and months.month <= {{ add_months('spans.last_month', 2 * span - 1) }}
     inner join began on spans.customer_id = began.customer_id
     left join bought on spans.customer_id = bought.customer_id and months.month = bought.month
