@@ -38,7 +38,9 @@ def no_rows(
 
     Keys are names of key columns, never personal columns: they stand in reports.
     """
-    return no_result(description, f"select {keys} from {{batch}} where {where}", severity=severity)
+    # The query is a template: braces of a pattern such as [0-9]{24} must stand for themselves.
+    bare = where.replace("{", "{{").replace("}", "}}").replace("{{batch}}", "{batch}")
+    return no_result(description, f"select {keys} from {{batch}} where {bare}", severity=severity)
 
 
 def no_result(

@@ -540,7 +540,14 @@ def _given(
     from customer360.scoring.nightly import Given
 
     horizon_days = config.audiences.churn.horizon_days
-    return Given(connection, as_of, horizon_days, zone=config.sources.time_zone, features=features)
+    return Given(
+        connection,
+        as_of,
+        horizon_days,
+        zone=config.sources.time_zone,
+        features=features,
+        unify="workspace.unify",
+    )
 
 
 def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
