@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from expectations.suites import STOP, WARN, Suite, at_least, no_result, no_rows, verbatim
+from expectations.suites import STOP, WARN, Suite, at_least, no_result, no_rows
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def suites(tables: list[RawTable], run_id: str) -> list[Suite]:
     for table in tables:
         key = ", ".join(f'"{column}"' for column in table.key)
         rules = [
-            no_rows(description, key, f"not _is_deleted and not ({verbatim(condition)})")
+            no_rows(description, key, f"not _is_deleted and not ({condition})")
             for description, condition in table.rules
         ]
         for severity, moment in table.newest_after.items():

@@ -26,11 +26,6 @@ class Suite:
     source: str | None = None
 
 
-def verbatim(text: str) -> str:
-    """``text`` for a query as it stands: braces of a pattern are no places to fill in."""
-    return text.replace("{", "{{").replace("}", "}}")
-
-
 def no_rows(
     description: str, keys: str, where: str, *, severity: FailureSeverity = STOP
 ) -> gxe.UnexpectedRowsExpectation:

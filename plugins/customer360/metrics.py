@@ -11,21 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
-import jinja2
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from customer360 import publish
 from customer360.exceptions import ConfigError, Customer360Error
+from customer360.macros import load_macros
 from customer360.settings import PROJECT, Settings
 from customer360.warehouse import connect, literal, quote
 
 DEFINITIONS = PROJECT / "dbt_project" / "metrics.yml"
-MACROS = PROJECT / "dbt_project" / "macros"
-MACRO_FILES = ("metrics.sql", "times.sql")
+MACRO_FILES = ("times.sql", "metrics.sql")
 """The macros that a measure's SQL is made of."""
 
 MONTH = "month"
@@ -211,8 +209,8 @@ def ask(
     split = [dimension for dimension in by if dimension != MONTH]
     columns = ", ".join(f'"{dimension}"' for dimension in by)
     macros = _macros()
-    sums = macros.metric_sums(definitions.as_var(), [name], split)
-    value = macros.metric_value(
+    sums = macros["metric_sums"](definitions.as_var(), [name], split)
+    value = macros["metric_value"](
         "true" if measure.denominator else "false", "numerator", "denominator"
     )
     query = (
@@ -247,19 +245,6 @@ def _see_tables(connection: Any, definitions: Definitions, name: str, path: Path
 
 
 @cache
-def _macros() -> Any:
-    """The macros as functions, over a snapshot: a reference is the table itself."""
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701, SQL: what goes in stands in metrics.yml
-        extensions=["jinja2.ext.do"],
-    )
-    text = "\n".join((MACROS / name).read_text(encoding="utf-8") for name in MACRO_FILES)
-    template = environment.from_string(
-        text,
-        globals={
-            "adapter": SimpleNamespace(quote=quote),
-            "ref": lambda table: f"main.{quote(table)}",
-        },
-    )
-    return template.make_module()
+def _macros() -> dict[str, Any]:
+    """The macros over a snapshot: a reference is the table itself."""
+    return load_macros(*MACRO_FILES, ref=lambda table: f"main.{quote(table)}")

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -111,17 +112,25 @@ def dbt_sources(settings: Settings) -> str:
             }
         )
     switches = [
-        {"name": path.stem, "config": {"enabled": _switch(path.parent.name)}}
-        for path in staging_models()
+        {"name": path.stem, "config": {"enabled": _switch(path)}} for path in staging_models()
     ]
     header = "# Written by `customer360` from config/sources.yml before each dbt run; not edited.\n"
     document = {"version": 2, "sources": sources, "models": switches}
     return header + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _switch(source: str) -> str:
-    """On where the company has the source, and where nobody says (linters)."""
-    return f"{{{{ '{source}' in var('company_sources', ['{source}']) }}}}"
+def _switch(path: Path) -> str:
+    """On where the company has what the model reads, and where nobody says (linters)."""
+    source, keys = path.parent.name, "var('source_keys')"
+    has = [f"'{source}' in {keys}"]
+    has += [f"'{table}' in {keys}['{source}']" for table in tables_read(path)]
+    return f"{{{{ not {keys} or ({' and '.join(has)}) }}}}"
+
+
+def tables_read(path: Path) -> list[str]:
+    """The tables of its own source that a staging model reads."""
+    text = path.read_text(encoding="utf-8")
+    return sorted(set(re.findall(rf"source_rows\('{path.parent.name}', *'(\w+)'", text)))
 
 
 def staging_models() -> list[Path]:
@@ -187,7 +196,8 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
     """What a run tells dbt: days, currency, feeds, rules. No personal data: they land in logs."""
     feeds: dict[str, list[dict[str, str]]] = {}
     for path in staging_models():
-        if path.parent.name in config.sources.sources:
+        source = config.sources.sources.get(path.parent.name)
+        if source is not None and source.tables.keys() >= set(tables_read(path)):
             entity = path.stem.partition("__")[2]
             feeds.setdefault(entity, []).append({"source": path.parent.name, "model": path.stem})
     audiences = config.audiences

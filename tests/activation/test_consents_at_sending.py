@@ -13,7 +13,7 @@ from customer360 import landing
 from customer360.activation import consents, sending
 from customer360.config import load_config
 from customer360.settings import PROJECT
-from tests.activation.test_webhook_deliveries import World, members, receiver, world  # noqa: F401
+from tests.activation.test_webhook_deliveries import World, members, receiver, world  # noqa: F401, fixtures
 from tests.publish.company import DAY
 
 LATER = "2099-01-01T00:00:00+00:00"

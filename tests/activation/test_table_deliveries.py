@@ -24,7 +24,7 @@ COLUMNS = {
 
 def members(rows: dict[str, int]) -> str:
     rest = ", ".join(f"{sql} as {name}" for name, sql in COLUMNS.items() if name != "score")
-    typed = f"select null::varchar as customer_id, null::varchar as segment, 0 as score, {rest} where false"  # noqa: E501
+    typed = f"select null::varchar as customer_id, null::varchar as segment, 0 as score, {rest} where false"  # noqa: E501, one query
     return " union all ".join(
         [typed, *(f"select '{who}', 'vip', {score}, {rest}" for who, score in rows.items())]
     )
@@ -93,7 +93,7 @@ def desk(request, company) -> Desk:
 
 
 @pytest.fixture
-def pg_desk(company, postgres_server) -> Desk:  # noqa: F811, the fixture
+def pg_desk(company, postgres_server) -> Desk:  # noqa: F811, a fixture, the fixture
     postgres_server.new_database()
     return Desk(company, postgres_server, "postgres")
 
@@ -181,7 +181,7 @@ def test_a_check_of_the_table_refuses_all_or_nothing(pg_desk):
     assert pg_desk.send({"a": 2, "b": 99}).counts == {"added": 1, "changed": 1, "removed": 0}
 
 
-def test_the_ledger_may_stand_in_postgresql(company, postgres_server, monkeypatch):  # noqa: F811
+def test_the_ledger_may_stand_in_postgresql(company, postgres_server, monkeypatch):  # noqa: F811, a fixture
     postgres_server.new_database()
     url = postgres_server.url().replace("postgresql://", "postgresql+psycopg://")
     monkeypatch.setenv("CUSTOMER360_STATE_URL", url)

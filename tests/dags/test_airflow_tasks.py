@@ -152,7 +152,7 @@ class Published:
     """A snapshot's event that carries the run that published it."""
 
     timestamp = dt.datetime(2017, 12, 25, tzinfo=dt.UTC)
-    extra = {"run_id": "nightly"}  # noqa: RUF012
+    extra = {"run_id": "nightly"}  # noqa: RUF012, read only
 
 
 def train_step(monkeypatch, work, memory_gib=2.0):

@@ -338,7 +338,7 @@ def done_before_sent() -> None:
         self.answer([(number, "acknowledged", 1, "200") for number, _ in intents])
         return intents
 
-    outbox.Outbox.intend = intend  # type: ignore[method-assign]
+    outbox.Outbox.intend = intend  # type: ignore[method-assign]  # the planted bug
 
 
 def key_dropped() -> None:
@@ -347,7 +347,7 @@ def key_dropped() -> None:
     def attempt(self: Any, parcel: Any, number: int) -> Any:
         return honest(self, type(parcel)(parcel.sending_id, uuid.uuid4().hex, parcel.body), number)
 
-    Webhook._attempt = attempt  # type: ignore[method-assign]
+    Webhook._attempt = attempt  # type: ignore[method-assign]  # the planted bug
 
 
 def consent_not_asked() -> None:

@@ -128,7 +128,7 @@ def test_a_wrong_definition_is_refused_with_its_place(tmp_path):
 
 def test_every_measure_counts_columns_that_its_mart_has():
     known = {
-        model["name"]: {column["name"] for column in model["columns"]}
+        model["name"]: {column["name"] for column in model.get("columns", [])}
         for path in (PROJECT / "dbt_project" / "models").rglob("*.yml")
         for model in yaml.safe_load(path.read_text(encoding="utf-8")).get("models", [])
     }

@@ -11,7 +11,6 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -19,8 +18,9 @@ from customer360 import landing
 from customer360.config import Config
 from customer360.contracts import typed_value
 from customer360.exceptions import DeliveryError
+from customer360.macros import ENVIRONMENT, load_macros
 from customer360.settings import Settings
-from customer360.transform import DBT_PROJECT, staging_models
+from customer360.transform import staging_models
 from customer360.warehouse import literal, quote
 
 ENTITY = "consents"
@@ -102,19 +102,15 @@ def render(path: Path, rows_of: Callable[..., str]) -> str:
     """
     import jinja2
 
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)  # noqa: S701, SQL, not HTML
     # The column by which increments are cut is of no use here.
-    macros: dict[str, Any] = {"source_rows": rows_of, "piece": lambda _column: "null"}
-    for file in ("formats.sql", "times.sql", "names.sql"):
-        text = (DBT_PROJECT / "macros" / file).read_text(encoding="utf-8")
-        module = environment.from_string(text, globals=macros).module
-        macros |= {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    known = {"source_rows": rows_of, "piece": lambda _column: "null"}
+    macros = load_macros("engines.sql", "formats.sql", "times.sql", "names.sql", **known)
     try:
-        return environment.from_string(path.read_text(encoding="utf-8")).render(**macros)
+        return ENVIRONMENT.from_string(path.read_text(encoding="utf-8")).render(**macros)
     except jinja2.UndefinedError as error:
         raise DeliveryError(
             f"{path.name}: consents are read again at the moment of sending, where only "
-            f"source_rows and the macros of formats, times and names are known: {error}"
+            f"source_rows and the macros of engines, formats, times and names are known: {error}"
         ) from None
 
 

@@ -5,66 +5,39 @@ it for a set of origins. What does not: another definition of a feature.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from typing import Any
 
 import duckdb
-import jinja2
 import pandas as pd
 import pyarrow as pa
 
 from customer360.exceptions import ModelError
-from customer360.settings import PROJECT
+from customer360.macros import load_macros
 from models.common.windows import Windows, plan_windows
 
 MAX_TRAINING_ROWS = 400_000
-MACROS = PROJECT / "dbt_project" / "macros" / "customer_features.sql"
+MACRO_FILE = "customer_features.sql"
 BELIEFS = "order_beliefs"
 ID_MAP = "customer_id_map"
 
 
-class _DuckDBAdapter:
-    """What ``adapter.dispatch`` means to a macro when dbt is not there."""
-
-    def __init__(self) -> None:
-        self.macros: object = None
-
-    def dispatch(self, name: str) -> Callable[..., str]:
-        for prefix in ("duckdb", "default"):
-            macro = getattr(self.macros, f"{prefix}__{name}", None)
-            if macro is not None:
-                found: Callable[..., str] = macro
-                return found
-        raise jinja2.UndefinedError(f"no macro {name} for DuckDB in {MACROS.name}")
-
-
 @cache
-def _macros() -> Any:
-    """The compiled file; its macros are attributes."""
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701, SQL: what goes in are relation names and whole numbers
-    )
-    adapter = _DuckDBAdapter()
-    template = environment.from_string(
-        MACROS.read_text(encoding="utf-8"), globals={"adapter": adapter}
-    )
-    module = template.make_module()
-    adapter.macros = module
-    return module
+def _macros() -> dict[str, Any]:
+    return load_macros(MACRO_FILE)
 
 
 def features_sql(orders: str, origins: str, horizon_days: int) -> str:
     """The features' SQL over relations ``orders`` and ``origins`` (quoted by the caller)."""
-    return str(_macros().customer_features(orders, origins, horizon_days=horizon_days))
+    return str(_macros()["customer_features"](orders, origins, horizon_days=horizon_days))
 
 
 def labels_sql(orders: str, origins: str, horizon_days: int) -> str:
     """The SQL of what came after each origin."""
-    return str(_macros().future_orders(orders, origins, horizon_days=horizon_days))
+    return str(_macros()["future_orders"](orders, origins, horizon_days=horizon_days))
 
 
 def _features_known_then(connection: duckdb.DuckDBPyConnection, orders: str, days: int) -> str:
@@ -72,16 +45,16 @@ def _features_known_then(connection: duckdb.DuckDBPyConnection, orders: str, day
     if not _remembers(connection):
         return features_sql(orders, "scoring_origins", days)
     macros = _macros()
-    known = macros.known_orders(orders, BELIEFS, "scoring_origins")
+    known = macros["known_orders"](orders, BELIEFS, "scoring_origins")
     told = features_sql(f"({known})", "scoring_origins", days)
-    return _named(str(macros.at_their_origin(told)))
+    return _named(str(macros["at_their_origin"](told)))
 
 
 def _labels_of_successors(connection: duckdb.DuckDBPyConnection, orders: str, days: int) -> str:
     """The SQL of what came after each origin, for every id that an origin may have known."""
     if not _remembers(connection):
         return labels_sql(orders, "scoring_origins", days)
-    followed = _macros().followed_orders(orders, BELIEFS, ID_MAP)
+    followed = _macros()["followed_orders"](orders, BELIEFS, ID_MAP)
     return labels_sql(f"({followed})", "scoring_origins", days)
 
 

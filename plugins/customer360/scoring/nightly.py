@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from customer360.exceptions import ModelError
+from customer360.macros import macro_file
 from customer360.notify import Finding
 from customer360.registry import (
     ModelVersion,
@@ -34,7 +35,7 @@ from customer360.registry import (
     plain,
     version_name,
 )
-from customer360.scoring.features import MACROS
+from customer360.scoring.features import MACRO_FILE
 from customer360.scoring.output import CARD_FILE, models_may_refuse, write_card_into
 from customer360.settings import PROJECT, Settings
 from customer360.transform import WORKSPACE_FILE
@@ -170,7 +171,7 @@ class NightlyScore(ABC):
         """The version of the code that shapes its models."""
         folders = (*self.folders, "common")
         files = [path for name in folders for path in (PROJECT / "models" / name).glob("*.py")]
-        return f"{code_version([*files, MACROS])}-sklearn{sklearn.__version__}"
+        return f"{code_version([*files, macro_file(MACRO_FILE)])}-sklearn{sklearn.__version__}"
 
 
 @dataclass(frozen=True)

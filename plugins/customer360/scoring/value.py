@@ -186,7 +186,7 @@ class Value(NightlyScore):
 
         def losses_of(artefact: dict[str, Any]) -> np.ndarray | None:
             champion = ValueModel.from_artefact(artefact)
-            if date.fromisoformat(champion.learned_until) > fitted.windows.choice:  # type: ignore[union-attr]
+            if date.fromisoformat(champion.learned_until) > fitted.windows.choice:  # type: ignore[union-attr]  # a champion was trained
                 return None
             return losses(_used(champion, choice, factor), choice)
 

@@ -32,7 +32,8 @@ seen as (
         max(occurred_at) as last_seen_at
     from events
     group by openid, unionid, member_no
-),
+)
+{%- if 'shop' in var('company_sources', ['shop']) %},
 
 bought as (
     select distinct
@@ -62,6 +63,7 @@ paid as (
         count(distinct orders.order_no) over (partition by payments.track_id) = 1
         and count(distinct payments.track_id) over (partition by orders.order_no) = 1
 )
+{%- endif %}
 
 {{ identifiers_of(
     source_rows('wechat', 'followers'),
@@ -107,6 +109,7 @@ union all
     'last_seen_at',
     cut_by='openid'
 ) }}
+{% if 'shop' in var('company_sources', ['shop']) -%}
 union all
 {{ identifiers_of(
     "paid",
@@ -117,3 +120,4 @@ union all
     'ordered_at',
     'ordered_at'
 ) }}
+{%- endif %}

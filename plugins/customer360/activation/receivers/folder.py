@@ -44,7 +44,7 @@ def put(
                 aside.replace(target / file.name)
             return
         storage: Any = folder.filesystem  # type: ignore[attr-defined]  # the only other kind
-        root = f"{folder.root}/{below}"  # type: ignore[attr-defined]
+        root = f"{folder.root}/{below}"  # type: ignore[attr-defined]  # storages with folders have it
         storage.makedirs(root, exist_ok=True)
         if storage.exists(f"{root}/{LAST}"):
             storage.rm(f"{root}/{LAST}")
