@@ -378,11 +378,12 @@ def test_what_cannot_be_added_is_said_and_nothing_is_written(
 
 
 def test_a_file_that_is_there_is_never_overwritten(project: Path, drops: Path) -> None:
-    model = project / "dbt_project" / "models" / "staging" / "outlet" / "stg_outlet__orders.sql"
+    staging = project / "dbt_project" / "models" / "staging"
+    model = staging / "outlet" / "stg_outlet__orders_rows.sql"
     model.parent.mkdir()
     model.write_text("select 1 as mine", encoding="utf-8")
     before = (project / "config" / "sources.yml").read_bytes()
-    with pytest.raises(ConfigError, match=r"stg_outlet__orders\.sql is there already"):
+    with pytest.raises(ConfigError, match=r"stg_outlet__orders_rows\.sql is there already"):
         raise_(run("source", "add", "outlet", "--format", "csv", "--path", str(drops)))
     assert model.read_text(encoding="utf-8") == "select 1 as mine"
     assert (project / "config" / "sources.yml").read_bytes() == before

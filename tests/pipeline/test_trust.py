@@ -90,7 +90,7 @@ def test_a_field_that_was_never_measured_is_not_trusted(company, marts):
 
 def test_training_a_challenger_refuses_too(company, marts, monkeypatch):
     path = marts(("2017-10-29", 200, 0.5))
-    monkeypatch.setattr(pipeline, "_published_file", lambda *_: path)
+    monkeypatch.setattr(pipeline, "_published", lambda *_: path)
     with pytest.raises(GateError, match="no challenger is trained"):
         pipeline.train(company.settings, LAST_DAY, "run", "churn")
 

@@ -83,10 +83,10 @@ compared as (
         ranked.*,
         count(*) over whole as candidates,
         sum(ranked.votes) over whole as all_votes,
-        lead(ranked.key_master) over by_place as next_master
-        {%- for each in places %},
-        lead(ranked.key_{{ each }}) over by_place as next_{{ each }}
+        {%- for each in places %}
+        lead(ranked.key_{{ each }}) over by_place as next_{{ each }},
         {%- endfor %}
+        lead(ranked.key_master) over by_place as next_master
     from ranked
     window
         whole as (partition by ranked.customer_id, ranked.attribute),

@@ -108,7 +108,7 @@ def make_accounts(engine: Engine) -> None:
             from (
                 select account_id, day,
                        row_number() over (order by u(account_id, 'tested')) as place
-                from latent.accounts where day < 860)
+                from latent.accounts where day between 0 and 859)
             where place <= {max(4, engine.persons // 400)})
         select account_id,
                case when not is_open then 'closed_' || account_id
