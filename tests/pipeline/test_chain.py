@@ -33,6 +33,7 @@ def ask(company, sql):
         return connection.execute(sql).fetchall()
 
 
+@pytest.mark.timeout(900)
 def test_a_run_and_its_rerun(company, chain):
     """One published run, looked at from all sides, then run again."""
     status = chain(run_id="first")
