@@ -19,7 +19,6 @@ class Export:
         key: columns that tell rows apart; the first is the first column of every file.
         query: SQL over the snapshot's tables instead of the table ``name``.
         required: column -> what it says, for the JSON Schema; a table without one is refused.
-        derived: column -> SQL over the table's columns, where the export itself decides.
         empty: column -> type, exported without rows where the snapshot has no such table.
         is_sent: whether somebody turns to a customer because of a row.
     """
@@ -28,7 +27,6 @@ class Export:
     key: tuple[str, ...] = ("customer_id",)
     query: str | None = None
     required: Mapping[str, str] = field(default_factory=dict)
-    derived: Mapping[str, str] = field(default_factory=dict)
     empty: Mapping[str, str] = field(default_factory=dict)
     is_sent: bool = False
 

@@ -66,12 +66,8 @@ def _source(connection: duckdb.DuckDBPyConnection, wanted: Export) -> str:
             raise ExportError(f"the snapshot has no table {wanted.name} to export")
         columns = ", ".join(f"cast(null as {t}) as {quote(n)}" for n, t in wanted.empty.items())
         return f"select {columns} where false"
-    left_out = {*info.volatile, *wanted.derived}
     rows = connection.execute(f"describe {relation('snapshot', info.name)}").fetchall()
-    columns = ", ".join(
-        [quote(row[0]) for row in rows if row[0] not in left_out]
-        + [f"{sql} as {quote(name)}" for name, sql in wanted.derived.items()]
-    )
+    columns = ", ".join(quote(row[0]) for row in rows if row[0] not in info.volatile)
     return f"select {columns} from {relation('snapshot', info.name)}"
 
 

@@ -182,11 +182,12 @@ class Value(NightlyScore):
         if fitted.windows is None or fitted.report is None or fitted.choice is None:
             raise ModelError(fitted.why)
         model, choice, report, season = fitted.model, fitted.choice, fitted.report, fitted.season
-        factor = season[fitted.windows.choice]
+        windows = fitted.windows
+        factor = season[windows.choice]
 
         def losses_of(artefact: dict[str, Any]) -> np.ndarray | None:
             champion = ValueModel.from_artefact(artefact)
-            if date.fromisoformat(champion.learned_until) > fitted.windows.choice:  # type: ignore[union-attr]  # a champion was trained
+            if date.fromisoformat(champion.learned_until) > windows.choice:
                 return None
             return losses(_used(champion, choice, factor), choice)
 

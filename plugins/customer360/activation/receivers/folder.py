@@ -43,8 +43,8 @@ def put(
                 shutil.copyfile(file, aside)
                 aside.replace(target / file.name)
             return
-        storage: Any = folder.filesystem  # type: ignore[attr-defined]  # the only other kind
-        root = f"{folder.root}/{below}"  # type: ignore[attr-defined]  # storages with folders have it
+        remote: Any = folder  # the only other kind: a filesystem and a folder in it
+        storage, root = remote.filesystem, f"{remote.root}/{below}"
         storage.makedirs(root, exist_ok=True)
         if storage.exists(f"{root}/{LAST}"):
             storage.rm(f"{root}/{LAST}")
