@@ -5,7 +5,6 @@ driver that we have. What does not: which rows go. The promises are those of ``p
 """
 
 import contextlib
-import re
 from typing import Any
 
 import duckdb
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from customer360.activation.destinations import DatabaseDestination
 from customer360.activation.plan import Shape
+from customer360.activation.receivers.columns import base, see_unchanged
 from customer360.connections import Connection
 from customer360.exceptions import DeliveryError, ReceiverUnavailableError
 from customer360.sources.dialects import MySql
@@ -117,7 +117,7 @@ class MySqlTable:
                 f"primary key ({keys})) character set utf8mb4 collate utf8mb4_bin"
             )
         else:
-            self._compare(found)
+            see_unchanged(self._name, self._target, self._shape.columns, found, TYPES)
         self._do(
             f"create table if not exists {self._received} (idempotency_key varchar(64) primary "
             "key, destination varchar(63) not null, "
@@ -131,27 +131,11 @@ class MySqlTable:
         )
 
     def _type_of(self, column: str, kind: str) -> str:
-        if column in self._keys and _base(kind) not in TYPES.keys() - {"VARCHAR"}:
+        if column in self._keys and base(kind) not in TYPES.keys() - {"VARCHAR"}:
             return f"varchar({KEY_LENGTH})"
-        if _base(kind) == "DECIMAL":
+        if base(kind) == "DECIMAL":
             return kind.lower()
-        return TYPES.get(_base(kind), TYPES["VARCHAR"])[0]
-
-    def _compare(self, found: dict[str, str]) -> None:
-        problems = []
-        wanted = {**self._shape.columns, "written_by": "VARCHAR", "written_at": "TIMESTAMP"}
-        for column, kind in wanted.items():
-            fits = TYPES.get(_base(kind), TYPES["VARCHAR"])[1]
-            if column not in found:
-                problems.append(f"column {column} is not there")
-            elif found[column] not in fits:
-                problems.append(f"column {column} is {found[column]}, needed is {sorted(fits)[0]}")
-        if problems:
-            raise DeliveryError(
-                f"destination {self._name}: table {self._target} has changed: "
-                f"{'; '.join(problems)}. Mend the table, or `columns` in destinations.yml. Nothing "
-                "was written; the rows wait."
-            )
+        return TYPES.get(base(kind), TYPES["VARCHAR"])[0]
 
     def has_received(self, key: str) -> bool:
         """Whether the transaction of this key was committed."""
@@ -264,10 +248,6 @@ class MySqlTable:
         return DeliveryError(
             f"{place}: the server refuses ({first_line(error)}). Nothing was written; rows wait."
         )
-
-
-def _base(kind: str) -> str:
-    return re.split(r"[(\[]", kind)[0]
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,6 @@ The transaction also enters its key into ``customer360_received`` beside the tab
 sending that was cut off arrived is asked there, so that it has one effect, not two.
 """
 
-import re
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -17,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from customer360.activation.destinations import DatabaseDestination
 from customer360.activation.plan import Shape
+from customer360.activation.receivers.columns import base, see_unchanged
 from customer360.connections import Connection
 from customer360.exceptions import DeliveryError, ReceiverUnavailableError
 from customer360.sources.dialects import Postgres
@@ -108,7 +108,7 @@ class PostgresTable:
                 )
             self._make()
         else:
-            self._compare(found)
+            see_unchanged(self._name, self._target, self._shape.columns, found, TYPES)
         if not self._ask(f"select to_regclass('{self._received}')::text")[0][0]:
             self._ask(
                 f"create table if not exists {self._received} (idempotency_key text primary key, "
@@ -118,7 +118,7 @@ class PostgresTable:
 
     def _make(self) -> None:
         columns = ", ".join(
-            f"{quote(column)} {TYPES[_base(kind)][0] if _base(kind) in TYPES else 'text'}"
+            f"{quote(column)} {TYPES[base(kind)][0] if base(kind) in TYPES else 'text'}"
             for column, kind in self._shape.columns.items()
         )
         if not self._ask(
@@ -130,23 +130,6 @@ class PostgresTable:
             "written_at timestamptz not null default now(), "
             f"primary key ({', '.join(map(quote, self._keys))}))"
         )
-
-    def _compare(self, found: dict[str, str]) -> None:
-        """A table that has changed is written to by nobody until a person has looked."""
-        problems = []
-        wanted = {**self._shape.columns, "written_by": "VARCHAR", "written_at": "TIMESTAMP"}
-        for column, kind in wanted.items():
-            fits = TYPES.get(_base(kind), TYPES["VARCHAR"])[1]
-            if column not in found:
-                problems.append(f"column {column} is not there")
-            elif found[column] not in fits:
-                problems.append(f"column {column} is {found[column]}, needed is {sorted(fits)[0]}")
-        if problems:
-            raise DeliveryError(
-                f"destination {self._name}: table {self._target} has changed: "
-                f"{'; '.join(problems)}. Mend the table, or `columns` in destinations.yml. Nothing "
-                "was written; the rows wait."
-            )
 
     def has_received(self, key: str) -> bool:
         """Whether the transaction of this key was committed."""
@@ -187,7 +170,7 @@ class PostgresTable:
         return foreign
 
     def _is_text(self, column: str) -> bool:
-        kind = _base(self._shape.columns.get(column, "VARCHAR"))
+        kind = base(self._shape.columns.get(column, "VARCHAR"))
         return kind in AS_TEXT or kind not in TYPES
 
     def _write(self, staged: int) -> set[tuple[str, str]]:
@@ -196,7 +179,7 @@ class PostgresTable:
         listed = ", ".join(map(quote, columns))
         values = ", ".join(
             f"{quote(column)}::numeric"
-            if _base(self._shape.columns[column]) in AS_TEXT
+            if base(self._shape.columns[column]) in AS_TEXT
             else quote(column)
             for column in columns
         )
@@ -276,10 +259,6 @@ class PostgresTable:
             "22001": "a text does not fit its column",
         }.get(state, f"the server refuses (SQLSTATE {state or 'unknown'})")
         return DeliveryError(f"{place}: {said}. Nothing was written; the rows wait.")
-
-
-def _base(kind: str) -> str:
-    return re.split(r"[(\[]", kind)[0]
 
 
 def _address(connection: Connection) -> str:
