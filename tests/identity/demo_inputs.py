@@ -121,6 +121,20 @@ CHAINS = (
      "(select nickname, addresses.* from world.shop.addresses join "
      "(select distinct account_id, nickname from world.shop.accounts) using (account_id)) "
      "where true"),
+    # one nickname in one town in two apps within two months, each the only one of the other
+    ("'wechat.followers:' || openid", "'nickname:' || app_id",
+     "nickname || '@' || city || '@' || met", "to_timestamp(subscribe_time)", """(
+        with follower as (select distinct on (openid) * from world.wechat.followers
+            where city is not null and nickname is not null),
+        met as (select one.openid as met, other.openid as other
+            from follower as one join follower as other
+                on one.nickname = other.nickname and one.city = other.city
+                and one.app_id < other.app_id
+                and abs(one.subscribe_time - other.subscribe_time) < 60 * 86400
+                and coalesce(one.unionid = other.unionid, true)
+            qualify count(*) over (partition by one.openid, other.app_id) = 1
+                and count(*) over (partition by other.openid, one.app_id) = 1)
+        select follower.*, met from met join follower on openid in (met, other)) where true"""),
     # who has a number for a name in China has it from QQ, and its mailbox
     ("'shop.accounts:' || account_id", "email", "username || '@qq.com'", "registered_at",
      "world.shop.accounts where regexp_full_match(username, '[1-9][0-9]{4,10}')"),

@@ -10,7 +10,7 @@ from customer360.exceptions import ConfigError
 from customer360.identity import decisions, ids
 from customer360.identity.config import IdentityConfig
 from customer360.settings import Settings
-from tests.identity.company import DAY, Company, add_crowd, customers, groups
+from tests.identity.company import DAY, GIVEN, SURNAMES, Company, add_crowd, customers, groups
 from tests.identity.demo_inputs import load_demo
 
 NEXT_DAY = DAY + dt.timedelta(days=1)
@@ -127,6 +127,29 @@ def test_a_nickname_links_only_where_each_source_has_it_once(company):
     company.add("wechat.followers:c", openid="o2", **{"nickname:wx1": "追风老王51"})
     found = company.resolve("third")
     assert not one(found, "shop.accounts:a", "wechat.followers:a")
+
+
+def test_a_lone_record_is_weighed_among_its_namesakes(tmp_path):
+    company = Company(tmp_path)
+    names = [surname + given for surname, given in zip(SURNAMES * 4, GIVEN * 2, strict=False)]
+    for number, name in enumerate(names):
+        city = ("杭州", "苏州", "成都", "西安")[number % 4]
+        company.add(f"crm.people:{number}", full_name=name, city=city, sex="男",
+                    birthday=f"19{60 + number % 40}-03-{10 + number % 19}",
+                    phone=f"139{number:08}")  # fmt: skip
+        company.add(f"callcentre.tickets:{number}", full_name=name)
+    for city, born in (("苏州", "1971-05-06"), ("成都", "1988-09-10")):
+        company.add(f"crm.people:{city}", full_name="鲁小川", city=city, birthday=born)
+        company.add(f"crm.more:{city}", full_name="邓子墨", city=city, birthday=born)
+    company.add("callcentre.tickets:placed", full_name="鲁小川", city="苏州")
+    company.add("callcentre.tickets:bare", full_name="邓子墨")
+    found = company.resolve("first")
+    alone = [one(found, f"crm.people:{n}", f"callcentre.tickets:{n}") for n in range(len(names))]
+    assert all(alone)
+    assert one(found, "callcentre.tickets:placed", "crm.people:苏州")
+    assert not one(found, "crm.people:苏州", "crm.people:成都")
+    assert not one(found, "callcentre.tickets:bare", "crm.more:苏州")
+    assert not one(found, "callcentre.tickets:bare", "crm.more:成都")
 
 
 def test_a_name_in_an_email_address_counts(company):

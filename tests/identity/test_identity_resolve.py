@@ -66,6 +66,25 @@ def test_people_overrule_the_model_both_ways(tmp_path, rows, resolver, resolved)
     assert found["rec-1"] == found["rec-2"]
 
 
+def test_a_record_that_stands_there_a_thousand_times_is_one_person(tmp_path, resolver):
+    said = {"given_name": "Jonas", "family_name": "Weber", "birthday": "1980-02-03", "city": "Bonn"}
+    rows = [{"record_id": f"r{number}", **said} for number in range(1_800)]
+    rows.append({"record_id": "other", **said, "given_name": "Klara", "birthday": "1991-07-08"})
+    found = resolver(tmp_path, rows)
+    assert len({found[f"r{number}"] for number in range(1_800)}) == 1
+    assert found["other"] != found["r0"]
+
+
+def test_a_table_of_nothing_but_addresses_links_the_same_ones(tmp_path, resolver):
+    rows = [
+        {"record_id": f"r{number}", "email": f"{number % 700}.{number % 7}@example.org"}
+        for number in range(1_400)
+    ]
+    found = resolver(tmp_path, rows)
+    assert all(found[f"r{number}"] == found[f"r{number + 700}"] for number in range(700))
+    assert len(set(found.values())) == 700
+
+
 def test_identifiers_alone_are_enough(tmp_path, resolver):
     rows = [
         {"record_id": "a", "unionid": "u1", "phone": ""},

@@ -29,6 +29,8 @@ KEYS: tuple[tuple[str, ...], ...] = (
     ("phone",),
     ("email",),
     ("names",),
+    ("names", "phone_start"),
+    ("names", "phone_end"),
     ("given_latin", "birthday"),
     ("family_latin", "birthday"),
     ("given_latin", "street"),
@@ -73,6 +75,12 @@ def parts_of(columns: list[str]) -> dict[str, str]:
     if "birthday" in columns:
         parts["birth_year"] = "left(birthday, 4)"
         parts["month_day"] = "nullif(substr(birthday, 6), '')"
+    if "phone" in columns:
+        # a slip leaves one half of the number as it is
+        parts["phone_start"], parts["phone_end"] = (
+            "left(phone, length(phone) - 6)",
+            "right(phone, 6)",
+        )
     if "email" in columns:
         parts["email_user"] = "split_part(email, '@', 1)"
     if {"given_latin", "family_latin"} <= set(columns):
@@ -120,6 +128,8 @@ def block(con: duckdb.DuckDBPyConnection, columns: list[str], rows: int) -> Bloc
             f"CASE WHEN count(*) OVER (PARTITION BY key_{number}) <= {largest} "
             f"THEN key_{number} END AS {name}"
         )
+    if not names:  # whatever is said, too many say it
+        return Blocking((), complete=False)
     con.execute(
         f"CREATE OR REPLACE TABLE persons_blocked AS SELECT persons.*, COLUMNS('block_.*') "
         f"FROM persons JOIN (SELECT record_id, {', '.join(select)} FROM block_keys) AS blocks "

@@ -33,7 +33,7 @@ from customer360.identity.model import Parameters
 from customer360.settings import Settings
 from customer360.warehouse import connect
 
-STORE_FORMAT = "3"
+STORE_FORMAT = "4"
 """Changed with the meaning of the store's tables: an older store is made anew."""
 
 OVERGROWN = 3
@@ -391,8 +391,8 @@ class Work:
             remainder.make_pairs(own, "row_changed_ids")
         remainder.score(own, parameters, "pair_asked", candidates=True)
         if learn_on:
-            self._set(alone_bits=json.dumps(remainder.learn_alone(own)))
-        remainder.make_lone_pairs(own, json.loads(self.meta["alone_bits"]))
+            self._set(alone_bits=json.dumps(remainder.learn_alone(own, self.config)))
+        remainder.make_lone_pairs(own, parameters, self.config, json.loads(self.meta["alone_bits"]))
         own.execute(
             """
             INSERT INTO row_touched SELECT unnest([record_l, record_r]) FROM (

@@ -361,7 +361,29 @@ def train(
     patterns, counts, share = _patterns(con, models, codes, blocking)
     every = (patterns, counts) if blocking.complete else _sample_patterns(con, models, codes)
     marginal = _marginals(con, models, *every)
-    return _expectation_maximisation(models, parameters, marginal, patterns, counts / share)
+    return _expectation_maximisation(
+        models, parameters, marginal, patterns, counts / share, _fewest(models, marginal)
+    )
+
+
+_DESCRIBING = ("given", "family", "birthday", "sex")
+
+_IDENTIFYING = ("national_id", "member_no", "unionid", "openid", "phone", "email")
+
+_OWN = 0.9
+"""Share of the pairs with one identifier that are one person, where nothing else is known."""
+
+
+def _fewest(models: list[FieldModel], marginal: dict[str, Array]) -> float:
+    """Share of all pairs that are one person at the least.
+
+    Identifiers without a name or a birthday beside them cannot be told from chance by the way in
+    which fields agree together: that they identify is all there is to know.
+    """
+    if any(model.name in _DESCRIBING for model in models):
+        return 0.0
+    told = [float(marginal[model.name][0]) for model in models if model.name in _IDENTIFYING]
+    return min(0.5, _OWN * max(told, default=0.0))
 
 
 NO_BLOCKING = Blocking(("block_0",), complete=True)
@@ -522,6 +544,7 @@ def _expectation_maximisation(
     marginal: dict[str, Array],
     patterns: NDArray[np.int64],
     counts: Array,
+    fewest: float = 0.0,
 ) -> Parameters:
     same, relatives, pairs = parameters.same, parameters.relatives, parameters.pairs
     prior = {model.name: np.array([level.m for level in model.levels]) for model in models}
@@ -547,7 +570,7 @@ def _expectation_maximisation(
         is_same = np.exp(of_same - top) / evidence * counts
         is_relative = np.exp(of_relatives - top) / evidence * counts
         before = same
-        same = float(min(0.5, max(is_same.sum(), 0.5) / pairs))
+        same = float(min(0.5, max(is_same.sum() / pairs, 0.5 / pairs, fewest)))
         # a class of its own must earn its parameters (Figueiredo & Jain 2002): where there are
         # hardly any relatives, they are one person's records with a strange given name
         households = is_relative.sum() - _RELATIVES_COST - 0.01 * is_same.sum()

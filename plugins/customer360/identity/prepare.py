@@ -24,6 +24,9 @@ MAX_PERSONS = 4
 """A phone or e-mail of more persons (different names or birthdays) than this is a shop's, a
 call centre's or a dummy: a large household shares one among parents and two children."""
 
+MAX_RECORDS = 20
+"""The same where a table holds nothing that tells persons apart: records with one identifier."""
+
 
 @dataclass(frozen=True)
 class _Step:
@@ -204,17 +207,19 @@ def stop_list(con: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
 
     Table ``stop_list`` gets ``kind``, ``value``, ``records``, ``persons``: identifiers that more
     than MAX_PERSONS persons (told apart by name and birthday) use. A person may use one any
-    number of times. What is on it neither links nor counts as evidence.
+    number of times; without names and birthdays every record counts, up to MAX_RECORDS. What is on
+    it neither links nor counts as evidence.
     """
     present = [name for name in IDENTIFIERS if name in columns]
     who = [name for name in ("given_latin", "family_latin", "birthday") if name in columns]
     # a misspelt name must not make a busy person a crowd: initials and year of birth tell apart
     keys = [f"left({name}, {4 if name == 'birthday' else 1})" for name in who]
     person = f"concat_ws('|', {', '.join(keys)})" if who else "record_id"
+    most = MAX_PERSONS if who else MAX_RECORDS
     counted = [
         f"SELECT '{name}' AS kind, {name} AS value, count(*) AS records, "
         f"count(DISTINCT {person}) AS persons FROM persons_all WHERE {name} IS NOT NULL "
-        f"GROUP BY {name} HAVING count(DISTINCT {person}) > {MAX_PERSONS} "
+        f"GROUP BY {name} HAVING count(DISTINCT {person}) > {most} "
         for name in present
     ]
     empty = (

@@ -44,8 +44,18 @@ COLUMNS = ("given", "family", "given_latin", "family_latin", "birthday", "sex", 
 FEWEST_ALONE = 30
 """Lone and other rows below which their namesakes say nothing."""
 
+MOST_COUNTED = 5
+"""Namesakes that are told apart by their number; more are weighed as so many."""
+
+MOST_NAMESAKES = 100
+"""Persons of one name between whom a lone record is not weighed any more."""
+
 WHOLE_COMPONENT = 60
 """Components up to this size are compared wholly before they are joined."""
+
+
+def _bits(probability: float) -> float:
+    return math.log2(probability / (1 - probability))
 
 
 def models() -> list[FieldModel]:
@@ -143,75 +153,239 @@ _NAMESAKES = """
 """SQL: rows with a whole name; ``is_alone``: one record that says little else."""
 
 
-def learn_alone(con: duckdb.DuckDBPyConnection) -> float | None:
-    """Bits for a lone record being the one known person of its name; None where nobody can say.
+_CLASS = "split_part(record_id, ':', 1) || CASE WHEN phone IS NOT NULL THEN '+phone' ELSE '' END"
+"""SQL: the table a lone row comes from, and whether it has a phone."""
+
+
+def _number_persons(con: duckdb.DuckDBPyConnection, threshold_bits: float) -> None:
+    """Make ``row_person`` (``record_id``, ``person``): rows that the model holds for one person.
+
+    Two rows of one person are not two namesakes between whom a lone record could choose.
+    """
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE row_number AS SELECT record_id, records, "
+        "row_number() OVER (ORDER BY record_id) - 1 AS n FROM row"
+    )
+    rows = con.execute("SELECT count(*) FROM row_number").fetchall()[0][0]
+    found = con.execute(
+        f"""
+        SELECT one.n AS l, other.n AS r FROM scored
+        JOIN row_number AS one ON one.record_id = record_l
+        JOIN row_number AS other ON other.record_id = record_r
+        WHERE is_candidate AND NOT contradicted AND {_WEIGHED} > {threshold_bits}
+        """
+    ).fetchnumpy()
+    labels = cluster.components(rows, found["l"], found["r"])
+    # a chain is not yet a person: it is joined as rows are
+    sizes = np.bincount(labels, minlength=1)
+    is_chain = np.bincount(labels[found["l"]], minlength=len(sizes)) < sizes * (sizes - 1) // 2
+    chained = np.flatnonzero(is_chain[labels])
+    con.register("chain_found", pa.table({"n": chained, "component": labels[chained]}))
+    inside = con.execute(
+        f"""
+        WITH chain AS (SELECT * FROM chain_found JOIN row_number USING (n))
+        SELECT one.component, one.n AS l, other.n AS r,
+            {_WEIGHED} - {threshold_bits} AS weight, contradicted
+        FROM scored JOIN chain AS one ON one.record_id = record_l
+        JOIN chain AS other ON other.record_id = record_r
+        WHERE is_candidate AND one.component = other.component ORDER BY ALL
+        """
+    ).fetchnumpy()
+    con.unregister("chain_found")
+    persons = np.arange(rows)
+    first = np.full(len(sizes), rows, np.int64)
+    np.minimum.at(first, labels, persons)
+    persons = np.where(is_chain[labels], persons, first[labels])
+    for one, group in _joined(inside, _said(inside)).items():
+        persons[one] = group
+    con.register("person_found", pa.table({"n": np.arange(rows), "person": persons}))
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE row_person AS SELECT record_id, person "
+        "FROM person_found JOIN row_number USING (n)"
+    )
+    con.unregister("person_found")
+
+
+def learn_alone(con: duckdb.DuckDBPyConnection, config: IdentityConfig) -> dict[str, Any] | None:
+    """What lone records are: ``known`` (class -> bits), ``named`` (bits), ``rate``; None where
+    nobody can say.
 
     A lone record has whatever made it: mostly it is somebody whom other records know well. How
-    mostly, the hits tell: of lone records a share ``hit`` has a namesake among the known; of the
-    known themselves, whose namesakes are others, ``1 - none``. Were a share ``known`` of the lone
-    ones known persons, ``hit = known + (1 - known) * (1 - none)``. A single namesake is then
-    right with odds ``known * none : (1 - known) * single``, where ``single`` of the known have one.
+    mostly, the hits tell: of a class of lone records a share ``hit`` has a namesake among the
+    known; of the known themselves, whose namesakes are others, ``1 - share[0]``, where
+    ``share[k]`` have k of them. Were ``known`` of the lone ones known persons, ``hit = known +
+    (1 - known) * (1 - share[0])``. Classes are the tables the records come from, with and without
+    a phone: whoever leaves a number that nobody knows is more often somebody new.
+
+    A lone record whose name k persons have is one of them with odds ``known * share[k - 1] :
+    (1 - known) * share[k]``: the estimate of Good and Turing. ``named`` holds log2 of
+    ``share[k - 1] / share[k]`` for k from 1, ``rate`` the lone records a known person has.
     """
-    alone, hits, others, none, single = con.execute(
+    _number_persons(con, _bits(config.threshold))
+    classes = con.execute(
         f"""
         WITH namesakes AS ({_NAMESAKES}),
-        known AS (SELECT name, count(*) AS persons FROM namesakes WHERE NOT is_alone GROUP BY name)
-        SELECT count(*) FILTER (is_alone), count(*) FILTER (is_alone AND persons > 0),
-            count(*) FILTER (NOT is_alone), count(*) FILTER (NOT is_alone AND persons = 1),
-            count(*) FILTER (NOT is_alone AND persons = 2)
-        FROM namesakes LEFT JOIN known USING (name)
+        alone AS (
+            SELECT {_CLASS} AS class, phone IS NOT NULL AS has_phone,
+                name IN (SELECT name FROM namesakes WHERE NOT is_alone) AS is_hit
+            FROM namesakes WHERE is_alone
+        )
+        SELECT CASE WHEN grouping(class) = 0 THEN class WHEN has_phone THEN '+phone' ELSE '' END,
+            count(*), count(*) FILTER (is_hit)
+        FROM alone GROUP BY GROUPING SETS ((class), (has_phone)) ORDER BY ALL
         """
-    ).fetchall()[0]
-    if min(alone, others) < FEWEST_ALONE:
+    ).fetchall()
+    persons = dict(
+        con.execute(
+            f"""
+            WITH namesakes AS ({_NAMESAKES}),
+            known AS (
+                SELECT name, count(DISTINCT person) AS persons
+                FROM namesakes JOIN row_person USING (record_id) WHERE NOT is_alone GROUP BY name
+            )
+            SELECT persons, sum(persons) FROM known GROUP BY persons
+            """
+        ).fetchall()
+    )
+    others = float(sum(persons.values()))
+    if others < FEWEST_ALONE:
         return None
-    none, single = (none + 1) / (others + 2), (single + 1) / (others + 2)
-    known = ((hits + 1) / (alone + 2) - (1 - none)) / none
-    if known <= 0:
+    share = [(float(persons.get(k + 1, 0)) + 1) / (others + 2) for k in range(MOST_COUNTED + 1)]
+    found = {}
+    for name, rows, hits in classes:
+        known = ((hits + 1) / (rows + 2) - (1 - share[0])) / share[0]
+        if rows >= FEWEST_ALONE and known > 0:
+            found[name] = round(_bits(min(known, 1 - 1 / (rows + 2))), 4)
+    if not found:
         return None
-    return round(math.log2(known * none / ((1 - known) * single)), 4)
+    alone = sum(rows for name, rows, _ in classes if name in ("", "+phone"))
+    return {
+        "known": found,
+        "named": [round(math.log2(share[k - 1] / share[k]), 4) for k in range(1, MOST_COUNTED + 1)],
+        "rate": round(alone / others, 4),
+    }
 
 
-def make_lone_pairs(con: duckdb.DuckDBPyConnection, bits: float | None) -> None:
+def _says(parameters: Parameters, name: str, frequency: str) -> str:
+    """SQL: bits of a field of ``lone`` and ``known``, the same value being as rare as told."""
+    m, u = parameters.m[name], parameters.u[name]
+    return (
+        f"CASE WHEN lone.{name} = known.{name} THEN log2({m[0]!r} / {frequency.format(u=u[0])}) "
+        f"WHEN lone.{name} <> known.{name} THEN {math.log2(m[-1] / u[-1])!r} ELSE 0 END"
+    )
+
+
+def _spelt(parameters: Parameters) -> str:
+    """SQL: bits of the spelling of two given names of one sound; none where one is in letters."""
+    labels = [level.label for model in models() if model.name == "given" for level in model.levels]
+    sounds = labels.index("sounds the same")
+    (same_m, other_m), (same_u, other_u) = (
+        (values["given"][0], values["given"][sounds]) for values in (parameters.m, parameters.u)
+    )
+    scale = (same_u + other_u) / (same_m + other_m)
+    return (
+        "CASE WHEN regexp_matches(lone.given || known.given, '[a-z]') THEN 0 "
+        f"WHEN lone.given = known.given THEN {math.log2(same_m / same_u * scale)!r} "
+        f"ELSE {math.log2(other_m / other_u * scale)!r} END"
+    )
+
+
+def make_lone_pairs(
+    con: duckdb.DuckDBPyConnection,
+    parameters: Parameters,
+    config: IdentityConfig,
+    learned: dict[str, Any] | None,
+) -> None:
     """Make ``lone_pair_now`` (``record_l``, ``record_r``, ``weight``): lone rows and namesakes.
 
-    The one known person of the name is weighed as ``learn_alone`` says, and by what else the two
-    say (city, sex, phone, e-mail). Of several a lone record can be one only: each is weighed
-    against the others.
+    ``learned`` is what ``learn_alone`` found; beside it speaks what else the two say (city, sex,
+    phone, e-mail, spelling). A lone record can be one of its namesakes only: each is weighed
+    against all the others, and against its being nobody known, which is the likelier the more lone
+    records of the name there are than its known persons would have. Pairs that blocking left out
+    are added to ``scored`` where they link.
     """
+    con.execute("CREATE OR REPLACE TEMP TABLE lone_pair_now AS SELECT * FROM lone_pair WHERE false")
+    if learned is None:
+        return
+    con.register("class_found", pa.table({
+        "class": pa.array(list(learned["known"]), pa.string()),
+        "bits": pa.array(list(learned["known"].values()), pa.float64())}))  # fmt: skip
+    threshold_bits = _bits(config.threshold)
+    _number_persons(con, threshold_bits)
     weights = " + ".join(
         f"coalesce(weight_{name}, 0)" for name in ("city", "sex", "phone", "email")
+    )
+    told = " + ".join(
+        (
+            _says(parameters, "city", "coalesce(tf_city, {u!r})"),
+            _says(parameters, "sex", "{u!r}"),
+            _says(parameters, "phone", "{u!r}"),
+            _says(parameters, "email", "{u!r}"),
+        )
     )
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE lone_pair_now AS
         WITH namesakes AS ({_NAMESAKES}),
-        known AS (
-            SELECT *, count(*) OVER (PARTITION BY name) AS persons FROM namesakes
-            WHERE NOT is_alone
+        named AS (
+            SELECT name, count(DISTINCT person) AS persons
+            FROM namesakes JOIN row_person USING (record_id) WHERE NOT is_alone GROUP BY name
+            HAVING persons <= {MOST_NAMESAKES}
+        ),
+        lone AS (
+            SELECT namesakes.*, coalesce(own.bits, shared.bits) AS known_bits,
+                count(*) OVER (PARTITION BY name) AS lone_rows
+            FROM namesakes LEFT JOIN class_found AS own ON own.class = {_CLASS}
+            LEFT JOIN class_found AS shared
+                ON shared.class = CASE WHEN phone IS NOT NULL THEN '+phone' ELSE '' END
+            WHERE is_alone
         ),
         pair AS (
-            SELECT lone.record_id AS lone, persons,
+            SELECT lone.record_id AS lone, person, persons, known_bits
+                    - log2(1 + greatest(0, lone_rows - 1 - persons * {learned["rate"]})) AS bits,
                 least(lone.record_id, known.record_id) AS record_l,
-                greatest(lone.record_id, known.record_id) AS record_r
-            FROM namesakes AS lone JOIN known USING (name) WHERE lone.is_alone
+                greatest(lone.record_id, known.record_id) AS record_r,
+                coalesce(lone.city <> known.city, false) AS is_elsewhere,
+                {told} AS told, {_spelt(parameters)} AS spelt
+            FROM named JOIN lone USING (name) JOIN namesakes AS known USING (name)
+            JOIN row_person ON row_person.record_id = known.record_id
+            LEFT JOIN tf_city ON tf_city.city = lone.city
+            WHERE known_bits IS NOT NULL AND NOT known.is_alone
         ),
+        compared AS (
+            SELECT pair.*, scored.record_l IS NOT NULL AS is_compared,
+                scored.rule IS NOT NULL AS by_rule,
+                coalesce(contradicted, is_elsewhere) AS is_apart,
+                power(2.0, least(60, coalesce({weights}, told) + spelt)) AS odds
+            FROM pair LEFT JOIN (FROM scored WHERE is_candidate) AS scored
+                USING (record_l, record_r)
+        ),
+        by_person AS (
+            SELECT lone, person, max(odds) AS odds FROM compared GROUP BY ALL
+        ),
+        summed AS (SELECT lone, sum(odds) AS odds FROM by_person GROUP BY lone),
         weighed AS (
-            SELECT record_l, record_r, lone, persons, weight,
-                {"weight" if bits is None else f"greatest(weight, {bits} + {weights})"} AS alone,
-                power(2.0, least(weight, 60)) AS odds
-            FROM scored JOIN pair USING (record_l, record_r)
-            WHERE is_candidate AND NOT contradicted AND rule IS NULL
+            SELECT record_l, record_r, is_compared, is_apart, by_rule,
+                power(2.0, bits + {learned["named"]!r}[least(persons, {MOST_COUNTED})]) / persons
+                    AS prior,
+                compared.odds, summed.odds - by_person.odds AS others
+            FROM compared JOIN by_person USING (lone, person) JOIN summed USING (lone)
+        ),
+        judged AS (
+            SELECT *, round(log2(prior * odds / (1 + prior * greatest(others, 0))), 4) AS weight
+            FROM weighed WHERE NOT is_apart AND NOT by_rule
         )
-        SELECT record_l, record_r, round(CASE WHEN persons = 1 THEN alone ELSE
-            weight - log2(1 + sum(odds) OVER (PARTITION BY lone) - odds) END, 4) AS weight
-        FROM weighed
+        SELECT record_l, record_r, weight FROM judged
+        WHERE is_compared OR weight > {threshold_bits}
         """
     )
+    con.unregister("class_found")
+    score(con, parameters, "lone_pair_now", candidates=False)
 
 
 SCORED = (
     "(SELECT scored.* REPLACE (coalesce(lone_pair.weight, scored.weight) AS weight), "
-    "coalesce(lone_pair.weight > scored.weight, false) AS is_lone "
+    "lone_pair.weight IS NOT NULL AS is_lone "
     "FROM scored LEFT JOIN lone_pair USING (record_l, record_r)) AS scored"
 )
 """SQL: ``scored`` with the weights of ``lone_pair``."""
@@ -305,13 +479,13 @@ def join_rows(
     With ``touched``, a table of ``record_id``, only the components that hold one of those are
     joined; ``component`` says which rows these have.
     """
-    threshold_bits = math.log2(config.threshold / (1 - config.threshold))
+    threshold_bits = _bits(config.threshold)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE row_number AS SELECT record_id, records, "
         "row_number() OVER (ORDER BY record_id) - 1 AS n FROM row"
     )
     rows = con.execute("SELECT count(*) FROM row_number").fetchall()[0][0]
-    found = _pairs(con, f"is_candidate AND {_WEIGHED} > {threshold_bits}")
+    found = _pairs(con, f"(is_candidate OR is_lone) AND {_WEIGHED} > {threshold_bits}")
     labels = cluster.components(rows, found["l"], found["r"])
     sizes = np.bincount(labels, minlength=1)
     asked = sizes[labels] > 1
@@ -346,13 +520,12 @@ def join_rows(
         JOIN component AS one ON one.record_id = record_l
         JOIN component AS other ON other.record_id = record_r
         LEFT JOIN core_decision AS decided USING (record_l, record_r)
-        WHERE one.component = other.component AND (is_candidate OR one.size <= {WHOLE_COMPONENT})
+        WHERE one.component = other.component
+            AND (is_candidate OR is_lone OR one.size <= {WHOLE_COMPONENT})
         ORDER BY ALL
         """
     ).fetchnumpy()
-    says = cluster.say(
-        np.asarray(inside["weight"], np.float64), np.asarray(inside["contradicted"], bool)
-    )
+    says = _said(inside)
     says[np.asarray(inside["apart"], bool)] = -1e9
     groups = dict(zip(numbers.tolist(), numbers.tolist(), strict=True))
     behind = dict(
@@ -361,15 +534,7 @@ def join_rows(
             "GROUP BY n HAVING count(*) > 1"
         ).fetchall()
     )
-    bounds = np.flatnonzero(np.diff(inside["component"])) + 1
-    for left, right, values in zip(
-        np.split(inside["l"], bounds), np.split(inside["r"], bounds), np.split(says, bounds),
-        strict=True,
-    ):  # fmt: skip
-        if len(left):
-            groups.update(
-                cluster.join(left, right, values, max_records=config.max_records, sizes=behind)
-            )
+    groups |= _joined(inside, says, max_records=config.max_records, sizes=behind)
     con.register("group_found", pa.table(
         {"n": np.array(list(groups), np.int64), "first": np.array(list(groups.values()), np.int64)}
     ))  # fmt: skip
@@ -384,6 +549,26 @@ def join_rows(
         """
     )
     con.unregister("group_found")
+
+
+def _said(inside: dict[str, Any]) -> np.ndarray:
+    """What the pairs say in the mean of two groups: from their weight over the threshold."""
+    return cluster.say(
+        np.asarray(inside["weight"], np.float64), np.asarray(inside["contradicted"], bool)
+    )
+
+
+def _joined(inside: dict[str, Any], says: np.ndarray, **options: Any) -> dict[int, int]:
+    """Row -> first row of its group, for pairs in the order of their component."""
+    groups: dict[int, int] = {}
+    bounds = np.flatnonzero(np.diff(inside["component"])) + 1
+    for left, right, values in zip(
+        np.split(inside["l"], bounds), np.split(inside["r"], bounds), np.split(says, bounds),
+        strict=True,
+    ):  # fmt: skip
+        if len(left):
+            groups |= cluster.join(left, right, values, **options)
+    return groups
 
 
 def _pairs(con: duckdb.DuckDBPyConnection, where: str) -> dict[str, Any]:

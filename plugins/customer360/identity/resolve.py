@@ -17,7 +17,7 @@ from splink import DuckDBAPI, Linker
 
 from customer360.exceptions import ConfigError
 from customer360.identity import cluster, links
-from customer360.identity.blocking import block
+from customer360.identity.blocking import Blocking, block
 from customer360.identity.mapping import PersonMapping, literal, read_records, reader
 from customer360.identity.model import (
     FieldModel,
@@ -33,6 +33,13 @@ REVIEW = (0.1, 0.9)
 
 WHOLE_COMPONENT = 60
 """Components up to this size are compared wholly before they are joined."""
+
+COPIES = 3
+"""From so many records on that are equal in all they say, the further ones are not compared."""
+
+TELLING = ("birthday", "phone", "email", "address", "street", "national_id", "member_no",
+           "unionid", "openid")  # fmt: skip
+"""With a whole name and one of these a record says who it is, so that its copies are one person."""
 
 MUST_LINK = 1000.0
 """Weight of a reviewer's word: above every sum of evidence."""
@@ -75,23 +82,70 @@ def resolve(
     columns = prepare(con, mapping)
     stop_list(con, columns)
     models = field_models(columns)
-    if not models or rows < 2:
+    # what people decided may be about any of them
+    rows -= _set_copies_apart(con, columns if constraints is None else [])
+    blocking = block(con, columns, rows)
+    if not models or rows < 2 or not blocking.columns:
         _nobody_linked(con)
     else:
         say(f"compared by {', '.join(model.name for model in models)}")
-        _link(con, models, columns, rows, constraints, say)
+        _link(con, models, blocking, rows, constraints, say)
+    _add_copies(con)
     return _summary(con)
+
+
+def _set_copies_apart(con: duckdb.DuckDBPyConnection, columns: list[str]) -> int:
+    """Move copies of a record from ``persons`` to ``copies`` (``record_id``, ``first_id``).
+
+    A record that stands in a table hundreds of times makes all that it says look common, and takes
+    hundreds of thousands of comparisons to be found equal to itself. Returns how many were moved.
+    """
+    telling = [name for name in TELLING if name in columns]
+    if not telling or not {"given", "family"} <= set(columns):
+        con.execute("CREATE OR REPLACE TEMP TABLE copies (record_id VARCHAR, first_id VARCHAR)")
+        return 0
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE copies AS
+        SELECT record_id, first_id FROM (
+            SELECT record_id, min(record_id) OVER alike AS first_id, count(*) OVER alike AS records
+            FROM persons
+            WHERE given IS NOT NULL AND family IS NOT NULL AND coalesce({", ".join(telling)}) <> ''
+            WINDOW alike AS (PARTITION BY {", ".join(columns)})
+        ) WHERE records >= {COPIES} AND record_id <> first_id
+        """
+    )
+    con.execute("DELETE FROM persons WHERE record_id IN (SELECT record_id FROM copies)")
+    return int(con.execute("SELECT count(*) FROM copies").fetchall()[0][0])
+
+
+def _add_copies(con: duckdb.DuckDBPyConnection) -> None:
+    """Give copies the customer of their first record, and a link to it."""
+    con.execute(
+        """
+        CREATE OR REPLACE TABLE customers AS
+        FROM customers
+        UNION ALL
+        SELECT copies.record_id, customer_id FROM copies
+        JOIN customers ON customers.record_id = first_id
+        ORDER BY record_id;
+        INSERT INTO links BY NAME
+        SELECT first_id AS record_l, record_id AS record_r, 1.0 AS probability, 60.0 AS weight,
+            'copy' AS rule, false AS contradicted, 'linked' AS verdict, true AS together,
+            [] AS reasons
+        FROM copies
+        """
+    )
 
 
 def _link(
     con: duckdb.DuckDBPyConnection,
     models: list[FieldModel],
-    columns: list[str],
+    blocking: Blocking,
     rows: int,
     constraints: Path | None,
     say: Callable[[str], None],
 ) -> None:
-    blocking = block(con, columns, rows)
     parameters = train(con, models, blocking, rows)
     say(f"model trained: about {parameters.same * parameters.pairs:,.0f} pairs are one person")
     con.execute(
@@ -279,7 +333,7 @@ def _nobody_linked(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute(
         "CREATE OR REPLACE TABLE links AS SELECT '' AS record_l, '' AS record_r, "
-        "0.0 AS probability, 0.0 AS weight, '' AS rule, false AS contradicted, "
+        "0.0::DOUBLE AS probability, 0.0::DOUBLE AS weight, '' AS rule, false AS contradicted, "
         "'' AS decided_by_people, '' AS verdict, false AS together, "
         "[{'field': '', 'degree': '', 'weight': 0.0}] AS reasons WHERE false"
     )

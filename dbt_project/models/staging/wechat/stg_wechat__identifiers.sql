@@ -1,6 +1,7 @@
 -- What followers say of themselves, what the mini-program and groups see of them, and the order of the
 -- shop that a payment in it is: a product of it, the value of its goods or of all, within ten minutes,
--- each the only one of the other.
+-- each the only one of the other. So are two apps' followers of one nickname in one town who came within
+-- two months.
 with events as (
     select
         openid,
@@ -32,6 +33,39 @@ seen as (
         max(occurred_at) as last_seen_at
     from events
     group by openid, unionid, member_no
+),
+
+placed as (
+    select distinct
+        app_id,
+        openid,
+        unionid,
+        subscribe_time,
+        {{ placed_nickname('nickname', 'city') }} as nickname
+    from {{ source_rows('wechat', 'followers') }} as followers
+    where nickname is not null and city is not null
+),
+
+met as (
+    select
+        one.app_id,
+        one.openid,
+        one.nickname,
+        one.subscribe_time,
+        other.app_id as other_app_id,
+        other.openid as other_openid,
+        other.subscribe_time as other_subscribe_time
+    from placed as one
+    inner join placed as other
+        on
+            one.nickname = other.nickname
+            and one.app_id < other.app_id
+            and one.subscribe_time between other.subscribe_time - interval 60 day
+            and other.subscribe_time + interval 60 day
+            and coalesce(one.unionid = other.unionid, true)
+    qualify
+        count(*) over (partition by one.openid, other.app_id) = 1
+        and count(*) over (partition by other.openid, one.app_id) = 1
 )
 {%- if 'shop' in var('company_sources', ['shop']) %},
 
@@ -87,6 +121,16 @@ select
     subscribe_time as first_seen_at,
     coalesce(unsubscribe_time, subscribe_time) as last_seen_at
 from {{ source_rows('wechat', 'followers') }} as followers
+union all
+select
+    cast(null as varchar) as piece,
+    {{ record_id('wechat.followers', 'unnest([openid, other_openid])') }} as record_id,
+    'nickname:' || unnest([app_id, other_app_id]) as kind,
+    nickname || '@' || openid as value_normalised,
+    false as is_verified,
+    unnest([subscribe_time, other_subscribe_time]) as first_seen_at,
+    unnest([subscribe_time, other_subscribe_time]) as last_seen_at
+from met
 union all
 {{ identifiers_of(
     source_rows('wechat', 'group_members'),
