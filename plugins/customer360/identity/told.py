@@ -20,7 +20,7 @@ RULES = {
     "identifier": "a strong identifier in common",
     "identifier and name": "an identifier in common and the whole name",
     "identifier and fitting name": "an identifier in common and a name that fits as far as it goes",
-    "only one of the name": "a lone record, and the only known person of its name",
+    "only one of the name": "a lone record, weighed among the known persons of its name",
     "decision": "decided by people",
     "model": "the probabilistic model",
 }
