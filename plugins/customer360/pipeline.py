@@ -606,6 +606,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Publish what passed every audit, once."""
     from customer360 import increments
     from customer360 import publish as publishing
+    from customer360.docs import column_lineage
     from customer360.transform import VAULT_FILE, WORKSPACE_FILE, WORKSPACES, published_tables
 
     config = load_config(settings)
@@ -618,6 +619,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                     connection.execute(f"drop schema if exists {schema} cascade")
                 result |= _sizes(connection)
                 quality_runs.tell(engine, connection, as_of)
+                column_lineage.tell(settings, connection)
         policy = config.policies.snapshots
         path = publishing.publish(
             settings,
