@@ -108,9 +108,6 @@ def empty(own: duckdb.DuckDBPyConnection) -> None:
             record_id VARCHAR, kind VARCHAR, value VARCHAR, link VARCHAR, told_kind VARCHAR,
             is_verified BOOLEAN, first_at TIMESTAMP, last_at TIMESTAMP, valid_to TIMESTAMP);
         CREATE OR REPLACE TABLE core (record_id VARCHAR, core_id VARCHAR);
-        CREATE OR REPLACE TABLE core_link (
-            record_l VARCHAR, record_r VARCHAR, rule VARCHAR, kinds VARCHAR[], linked BOOLEAN,
-            name VARCHAR, birthday VARCHAR, against VARCHAR[]);
         CREATE OR REPLACE TABLE row (
             record_id VARCHAR, given VARCHAR, family VARCHAR, given_latin VARCHAR,
             family_latin VARCHAR, birthday VARCHAR, sex VARCHAR, phone VARCHAR, email VARCHAR,

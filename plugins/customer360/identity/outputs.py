@@ -35,7 +35,7 @@ import duckdb
 import pyarrow as pa
 from sqlalchemy import Engine, select
 
-from customer360.identity import ids, links, remainder
+from customer360.identity import cores, ids, links, remainder
 from customer360.identity.config import IdentityConfig
 from customer360.identity.inputs import copy
 
@@ -198,12 +198,15 @@ def links_query(config: IdentityConfig) -> str:
     low, high = config.review
     return f"""
     WITH told AS (
-        SELECT record_l, record_r, rule, kinds, NULL::DOUBLE AS probability,
-            NULL::DOUBLE AS weight, linked,
+        SELECT least(one.record_id, other.record_id) AS record_l,
+            greatest(one.record_id, other.record_id) AS record_r, rule, kinds,
+            NULL::DOUBLE AS probability, NULL::DOUBLE AS weight, linked,
             list_contains(against, 'fits several') OR (name = 'same' AND NOT linked) AS is_doubtful,
             [{{'field': 'name', 'degree': name, 'weight': NULL::FLOAT}},
              {{'field': 'birthday', 'degree': birthday, 'weight': NULL::FLOAT}}] AS reasons, against
-        FROM core_link
+        FROM ({cores.links_query(config)})
+        JOIN record_customer AS one ON hash(one.record_id) = n_l
+        JOIN record_customer AS other ON hash(other.record_id) = n_r
         UNION ALL
         SELECT record_l, record_r, CASE WHEN is_lone THEN 'only one of the name'
                 ELSE coalesce(rule, 'model') END, [],
