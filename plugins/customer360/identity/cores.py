@@ -23,7 +23,8 @@ A record is known here by the number ``n`` (a hash of its id, which depends on n
 group by its smallest ``n``, an identifier by the number ``key``. Reads ``person``, ``held``,
 ``stop_value``, ``stop_birthday``, ``record_changed`` and ``decision`` (pairs that people decided);
 brings ``core`` (``record_id``, ``core_id``) and the kept rounds up to date, and makes of the cores
-that may have changed ``core_now``, ``core_size`` and ``profile``.
+that may have changed ``core_now``, ``core_size`` and ``profile``. ``node_linked``: the ends of
+links that may differ; ``node_reached``: whatever was joined again.
 """
 
 from collections.abc import Callable
@@ -184,6 +185,7 @@ class Cores:
             SELECT NULL::UBIGINT AS label, NULL::BIGINT AS records, * EXCLUDE record_id
             FROM person LIMIT 0;
             CREATE OR REPLACE TEMP TABLE node_reached (n UBIGINT);
+            CREATE OR REPLACE TEMP TABLE node_linked (n UBIGINT);
             CREATE OR REPLACE TEMP VIEW known_person AS
             SELECT hash(record_id) AS n, * REPLACE (
                 CASE WHEN birthday NOT IN (SELECT birthday FROM stop_birthday)
@@ -510,6 +512,8 @@ class Cores:
             f"""
             CREATE OR REPLACE TEMP TABLE link_then AS
             SELECT l, r, strength FROM link_{number} WHERE linked AND ({old});
+            INSERT INTO node_linked SELECT unnest([n_l, n_r]) FROM link_{number} WHERE {old};
+            INSERT INTO node_linked SELECT unnest([n_l, n_r]) FROM step_link;
             DELETE FROM link_{number} WHERE {old};
             INSERT INTO link_{number} BY NAME FROM step_link;
             CREATE OR REPLACE TEMP TABLE label_seed AS

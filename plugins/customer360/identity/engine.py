@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from sqlalchemy import Engine
 
 from customer360 import state
@@ -100,7 +101,8 @@ def resolve_company(
                 ids.write(engine, run, run_id, as_of, work.version, found)
                 work.remember(run, found)
             work.clock("ids")
-            outputs.write(own, con, engine, config, run)
+            work.reached(found)
+            outputs.write(own, con, engine, config, run, changes_only=work.changes_only)
             work.clock("tables")
             own.execute("COMMIT" if run.writes else "ROLLBACK")
         except BaseException:
@@ -179,6 +181,10 @@ class Work:
         if self.is_new:
             inputs.empty(own)
         inputs.differences(own)
+        own.execute(
+            "CREATE OR REPLACE TEMP TABLE value_touched AS SELECT DISTINCT value FROM held "
+            "SEMI JOIN record_changed USING (record_id)"
+        )
         self.counts["changed_records"] = _count(own, "record_changed")
         own.execute(
             "DELETE FROM person WHERE record_id IN (SELECT record_id FROM record_changed);"
@@ -376,6 +382,7 @@ class Work:
         """Give the groups their ids; only of what moved, where the store knows the memory."""
         own = self.own
         fresh = not self.is_new and self.meta.get("number") == str(run.before)
+        self.changes_only = fresh and self.mode == "increment"
         if not fresh:
             ids.load_members(self.engine, own, "member")
         own.execute(
@@ -416,6 +423,27 @@ class Work:
         ids.apply(self.own, "member", run, found)
         self.own.execute("CREATE OR REPLACE TABLE decision_then AS SELECT * FROM decision")
         self._set(number=str(run.number))
+
+    def reached(self, found: ids.Assignment) -> None:
+        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the ends of pairs,
+        of which this run may say something else than the last one."""
+        own = self.own
+        if not self.changes_only:
+            return
+        moved = sorted({*found.close, *(record for record, _ in found.open)})
+        own.register("moved_found", pa.table({"record_id": pa.array(moved, pa.string())}))
+        own.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE record_told AS
+            SELECT hash(record_id) AS n FROM record_changed
+            UNION SELECT hash(record_id) FROM moved_found;
+            CREATE OR REPLACE TEMP TABLE pair_told AS
+            FROM record_told UNION FROM node_linked
+            UNION SELECT hash(record_id) FROM row_touched
+            UNION SELECT hash(record_id) FROM component
+            """
+        )
+        own.unregister("moved_found")
 
     def summary(self, found: ids.Assignment) -> dict[str, Any]:
         """Counts for reports."""
