@@ -83,7 +83,7 @@ check: env  ## Static checks: ruff, mypy, sqlfluff, what Spark would not run, th
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/customer360 dbt
-	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar dbt_project/models
 	@$(BIN)/python -m customer360.portability
 	@$(BIN)/pre-commit validate-config
 

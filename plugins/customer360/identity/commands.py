@@ -141,8 +141,7 @@ def preview(changes: tuple[str, ...], values: Path | None, *, as_json: bool) -> 
     from customer360.identity import preview as module
 
     settings = load_settings()
-    engine = state.engine(settings)
-    state.ensure(engine)
+    engine = state.opened(settings)
     config = _changed_config(settings, changes)
     with tempfile.TemporaryDirectory() as folder:
         known = values or _snapshot_values(settings, Path(folder))
@@ -293,6 +292,4 @@ def _state() -> "Engine":
     from customer360 import state
     from customer360.identity import decisions  # noqa: F401, its tables are made with the others
 
-    engine = state.engine(load_settings())
-    state.ensure(engine)
-    return engine
+    return state.opened(load_settings())
