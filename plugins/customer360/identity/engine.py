@@ -175,7 +175,7 @@ class Work:
     def take(self, con: duckdb.DuckDBPyConnection, records: str, identifiers: str) -> None:
         """Read the inputs; normalise what differs from the last run and put it into the store."""
         own = self.own
-        inputs.take(con, own, records, identifiers)
+        inputs.look(con, own, records, identifiers)
         decisions.load(self.engine, own)
         self.is_new = self.meta.get("rules") != self.rules
         if self.is_new:
@@ -190,7 +190,7 @@ class Work:
             "DELETE FROM person WHERE record_id IN (SELECT record_id FROM record_changed);"
             "DELETE FROM held WHERE record_id IN (SELECT record_id FROM record_changed)"
         )
-        inputs.only_changed(own)
+        inputs.take_changed(con, own)
         inputs.normalise_persons(own, self.config)
         own.execute(
             "INSERT INTO person BY NAME SELECT * FROM person_now;"
