@@ -58,8 +58,8 @@ bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360
 bench-plan: env  ## The touch plan: a million customers, and 20,000 beside the bound by HiGHS
 	@$(BIN)/python -m tests.benchmarks.plan_bench
 
-bench-identity: env .venv-bench/ready  ## Identity beside its reference and peers (MILLION=1: a million records too)
-	@$(BIN)/python -m tests.benchmarks.identity_bench --peers .venv-bench/bin/python $(if $(MILLION),--million)
+bench-identity: env .venv-bench/ready  ## Identity beside its reference and peers (MILLION=1: the medium demo and a million records too)
+	@$(BIN)/python -m tests.benchmarks.identity_bench --peers .venv-bench/bin/python $(if $(MILLION),--medium --million)
 
 bench-extract: env .venv-bench/ready  ## Extraction beside DuckDB's scanner, connectorx and dlt
 	@$(BIN)/python -m tests.benchmarks.extract_bench
