@@ -189,7 +189,7 @@ class Value(NightlyScore):
             champion = ValueModel.from_artefact(artefact)
             if date.fromisoformat(champion.learned_until) > windows.choice:
                 return None
-            return losses(_used(champion, choice, factor), choice)
+            return losses(_used(champion, choice, factor, freshly=False), choice)
 
         def card(facts: dict[str, object]) -> Any:
             return value_card(
@@ -217,7 +217,8 @@ class Value(NightlyScore):
             }
             | {f"{target}_coverage": share for target, share in (fitted.coverage or {}).items()},
             thresholds={},
-            losses=losses(_used(model, choice, factor), choice),
+            # Neither may know the level of the very window that they are compared on.
+            losses=losses(_used(model, choice, factor, freshly=False), choice),
             losses_of=losses_of,
             window=f"the {len(choice):,} customers of {fitted.windows.choice}",
             parameters={"horizon_days": given.horizon_days, "max_rows": MAX_TRAINING_ROWS},
@@ -308,8 +309,10 @@ class Value(NightlyScore):
 WATCH_TOTAL = 0.25
 
 
-def _used(model: ValueModel, frame: pd.DataFrame, factor: float) -> dict[str, np.ndarray]:
-    made = forecasts(model, frame, only_used=True)
+def _used(
+    model: ValueModel, frame: pd.DataFrame, factor: float, *, freshly: bool = True
+) -> dict[str, np.ndarray]:
+    made = forecasts(model, frame, only_used=True, freshly=freshly)
     return {target: made[target][name] * factor for target, name in model.chosen.items()}
 
 
