@@ -51,7 +51,7 @@ class FittedValue:
     """A value model as of a date.
 
     Attributes:
-        windows: None where the history was too short to learn from; ``why`` says so.
+        windows: None where there was too little to learn from; ``why`` says so.
         season: factor of each origin and of the as-of date.
         report: figures of every candidate on the report window, None without windows.
         coverage: share of customers within the 80 % interval on the report window, by target.
@@ -83,22 +83,26 @@ def fit_value(
 ) -> FittedValue:
     """Fit, choose and evaluate on windows before ``as_of``; nothing after it is looked at.
 
+    Where there is too little to learn from, the model is ``fit_unchecked`` and ``why`` says so.
+
     Raises:
-        ModelError: too few customers, or nobody has bought twice.
+        ModelError: there are no orders at all.
     """
     with models_may_refuse():
         try:
             rows = training_rows(connection, as_of, horizon_days, orders, max_rows)
+            frame, windows = rows.frame, rows.windows
+            season = season_factors(
+                _daily(connection, as_of, orders), [*windows.origins, as_of], horizon_days
+            )
+            frame["as_of"] = pd.to_datetime(frame["as_of"]).dt.date
+            model = train(frame, windows, season, seed, threads)
         except ModelDataError as error:
-            frame = read_features(connection, [as_of], horizon_days, orders).to_pandas()
-            model = without_history(frame, horizon_days, seed)
-            return FittedValue(model, as_of, None, {as_of: 1.0}, why=str(error))
-        frame, windows = rows.frame, rows.windows
-        season = season_factors(
-            _daily(connection, as_of, orders), [*windows.origins, as_of], horizon_days
-        )
-        frame["as_of"] = pd.to_datetime(frame["as_of"]).dt.date
-        model = train(frame, windows, season, seed, threads)
+            model, version = fit_unchecked(connection, as_of, horizon_days, orders, seed)
+            why = str(error)
+            if version == ASSUMED_VERSION:
+                why += "; nor can buy till you die be fitted: its pace is assumed"
+            return FittedValue(model, as_of, None, {as_of: 1.0}, why=why)
         report_rows = rows_of(frame, windows.report)
         factor = season[windows.report]
         made = forecasts(model, report_rows, threads)
@@ -128,6 +132,25 @@ def fit_value(
     }
     choice = rows_of(frame, windows.choice)
     return FittedValue(model, as_of, windows, season, report, coverage, "", choice, facts, drawn)
+
+
+def fit_unchecked(
+    connection: duckdb.DuckDBPyConnection,
+    as_of: date,
+    horizon_days: int,
+    orders: str = "orders",
+    seed: int = 42,
+) -> tuple[ValueModel, str]:
+    """Buy till you die as of a date, for what is too little to learn from; it never refuses.
+
+    Returns:
+        The model and its version: ``UNCHECKED``, or ``ASSUMED_VERSION`` where nothing was learned.
+    """
+    frame = read_features(connection, [as_of], horizon_days, orders).to_pandas()
+    try:
+        return without_history(frame, horizon_days, seed), UNCHECKED
+    except ModelDataError:
+        return assumed(frame, horizon_days), ASSUMED_VERSION
 
 
 def score_value(
@@ -230,13 +253,9 @@ class Value(NightlyScore):
         """See ``NightlyScore.score``; without a champion buy till you die forecasts, unchecked."""
         alarms: tuple[str, ...] = ()
         if artefact is None:
-            frame = read_features(
-                given.connection, [given.as_of], given.horizon_days, given.orders
-            ).to_pandas()
-            try:
-                model, version = without_history(frame, given.horizon_days), UNCHECKED
-            except ModelDataError:
-                model, version = assumed(frame, given.horizon_days), ASSUMED_VERSION
+            model, version = fit_unchecked(
+                given.connection, given.as_of, given.horizon_days, given.orders
+            )
             alarms = (
                 f"value: no model was trained by {given.as_of}: {version} forecasts, and nothing "
                 "has checked it",
