@@ -307,7 +307,7 @@ def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
         told = {score.name: nightly.score_into(settings, engine, score, given) for score in SCORES}
         nightly.write_runs(given.connection, run_id, as_of, told)
         last = _last_snapshot(settings, engine, as_of)
-        personas.write_last_segments(given.connection, *last)
+        personas.write_last_groups(given.connection, *last)
         card = nightly.runs_card(run_id, as_of, told)
         write_card_into(card, settings.reports_dir / run_id / "models")
         result |= {
