@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from customer360 import landing
-from customer360.activation import consents, sending
+from customer360.activation import consents, to_parcels
 from customer360.config import load_config
 from customer360.settings import PROJECT
 from tests.activation.test_webhook_deliveries import World, members, receiver, world  # noqa: F401, fixtures
@@ -100,10 +100,10 @@ def test_a_consent_that_is_gone_from_its_source_is_none(shop):
 
 def test_a_consent_taken_back_while_rows_are_sent_stops_those_that_are_left(shop, monkeypatch):
     shop.declare(purpose="offers", columns={"score": "offers"}, batch_size=1)
-    monkeypatch.setattr(sending, "WINDOW_ROWS", 1)
+    monkeypatch.setattr(to_parcels, "WINDOW_ROWS", 1)
     published = publish(shop)
     land(shop, [(1, "P1", "granted"), (2, "P2", "granted")])
-    honest = sending.Webhook.send
+    honest = to_parcels.Webhook.send
 
     def send_and_land(self, parcels):
         replies = honest(self, parcels)
@@ -111,7 +111,7 @@ def test_a_consent_taken_back_while_rows_are_sent_stops_those_that_are_left(shop
             land(shop, [(2, "P2", "withdrawn")])
         return replies
 
-    monkeypatch.setattr(sending.Webhook, "send", send_and_land)
+    monkeypatch.setattr(to_parcels.Webhook, "send", send_and_land)
     done = shop.deliver(published)
     assert done.held == {"no consent to marketing by sms": 1}
     assert shop.held() == {("a", "vip")}

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 import yaml
 
-from customer360.activation import outbox, sending
+from customer360.activation import outbox, sending, stops
 from customer360.config import load_config
 from customer360.exceptions import DeliveryError, ReceiverUnavailableError
 from tests.collect.database_servers import mariadb_server, postgres_server  # noqa: F401, fixtures
@@ -129,7 +129,7 @@ def test_upsert_leaves_what_has_left_unless_nothing_allows_it_to_stay(desk):
     desk.send({"a": 1, "b": 2, "c": 3})
     desk.send({"a": 1, "c": 3})
     assert desk.held() == {"a": 1, "b": 2, "c": 3}
-    outbox.suppress(desk.engine, ["c"], "erased", "asked for it")
+    stops.suppress(desk.engine, ["c"], "erased", "asked for it")
     desk.send({"a": 1, "c": 3})
     assert desk.held() == {"a": 1, "b": 2}
 

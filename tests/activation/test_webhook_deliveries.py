@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from customer360 import state
-from customer360.activation import outbox, sending
+from customer360.activation import outbox, sending, stops, to_parcels
 from customer360.config import load_config
 from customer360.exceptions import (
     BusyError,
@@ -231,7 +231,7 @@ def test_a_column_without_a_basis_of_its_own_goes_empty(world):
 def test_who_is_suppressed_is_removed_everywhere(world):
     rows = [("a", "vip", 1), ("b", "vip", 1)]
     world.send(rows)
-    outbox.suppress(world.engine, ["a"], "erased", "asked for it")
+    stops.suppress(world.engine, ["a"], "erased", "asked for it")
     done = world.send(rows)
     assert done.counts["removed"] == 1
     assert world.held() == {("b", "vip")}
@@ -239,25 +239,25 @@ def test_who_is_suppressed_is_removed_everywhere(world):
 
 def test_sending_can_be_stopped_at_once_between_requests(world, monkeypatch):
     world.declare(batch_size=1)
-    monkeypatch.setattr(sending, "WINDOW_ROWS", 1)
-    outbox.stop_sending(world.engine, "wrong prices")
+    monkeypatch.setattr(to_parcels, "WINDOW_ROWS", 1)
+    stops.stop_sending(world.engine, "wrong prices")
     published = world.publish([(name, "vip", 1) for name in "abc"])
     with pytest.raises(SendingStoppedError, match="wrong prices"):
         world.deliver(published)
     assert not world.receiver.requests
-    outbox.start_sending(world.engine)
-    honest = sending.Webhook.send
+    stops.start_sending(world.engine)
+    honest = to_parcels.Webhook.send
 
     def send_and_stop(self, parcels):
-        outbox.stop_sending(world.engine, "stop")
+        stops.stop_sending(world.engine, "stop")
         return honest(self, parcels)
 
-    monkeypatch.setattr(sending.Webhook, "send", send_and_stop)
+    monkeypatch.setattr(to_parcels.Webhook, "send", send_and_stop)
     with pytest.raises(SendingStoppedError):
         world.deliver(published)
     assert len(world.receiver.requests) == 1
-    monkeypatch.setattr(sending.Webhook, "send", honest)
-    outbox.start_sending(world.engine)
+    monkeypatch.setattr(to_parcels.Webhook, "send", honest)
+    stops.start_sending(world.engine)
     assert world.deliver(published).counts["added"] == 2
     assert len(world.receiver.effects) == 3
 
@@ -271,9 +271,9 @@ def test_a_part_that_empties_or_grows_tenfold_waits_for_a_person(world):
     with pytest.raises(SendingStoppedError, match=r"new: 1 rows before, 21 now; vip: 1 .* 0 now"):
         world.deliver(published)
     assert len(world.receiver.requests) == 1
-    assert outbox.confirm_parts(world.engine, "tool") == 2
+    assert stops.confirm_parts(world.engine, "tool") == 2
     assert world.deliver(published).counts == {"added": 20, "changed": 0, "removed": 1}
-    assert not outbox.stopped_parts(world.engine, "tool")
+    assert not stops.stopped_parts(world.engine, "tool")
 
 
 def test_a_message_for_people_lacks_no_value(world):
@@ -337,11 +337,11 @@ def test_a_cut_off_request_goes_again_without_whom_may_not_be_sent_any_more(worl
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sending.Webhook, "send", cut)
+        patch.setattr(to_parcels.Webhook, "send", cut)
         with pytest.raises(KeyboardInterrupt):
             world.deliver(published)
     assert not world.receiver.requests
-    outbox.suppress(world.engine, ["a"], "erased", "asked for it")
+    stops.suppress(world.engine, ["a"], "erased", "asked for it")
     world.deliver(published)
     told = [row for _, body, _ in world.receiver.requests for row in body["rows"]]
     assert [(row["customer_id"], row["change"]) for row in told] == [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from customer360.activation import consents, lawful, outbox
+from customer360.activation import consents, lawful, outbox, stops
 from customer360.activation.destinations import Destination, Destinations
 from customer360.activation.outbox import Outbox
 from customer360.content import read_tables
@@ -129,7 +129,7 @@ def make(book: Outbox, name: str, destination: Destination) -> Plan:
         f"{refused}.reason from wanted inner join {refused} "
         f"on wanted.customer_id = {refused}.customer_id"
     )
-    if _count(connection, "held"):
+    if count_rows(connection, "held"):
         connection.execute(
             f"delete from wanted where customer_id in (select customer_id from {refused})"
         )
@@ -142,8 +142,8 @@ def make(book: Outbox, name: str, destination: Destination) -> Plan:
     ).fetchall()
     return Plan(
         shape=shape,
-        wanted=_count(connection, "wanted"),
-        holds=_count(connection, "ledger where received_hash is not null"),
+        wanted=count_rows(connection, "wanted"),
+        holds=count_rows(connection, "ledger where received_hash is not null"),
         counts=dict.fromkeys(CHANGES, 0) | dict(counted),
         held=dict(reasons),
         waiting=dict(waiting),
@@ -158,7 +158,7 @@ def _make_wanted(
     for column, purpose in destination.columns.items():
         values[column] = f"source_rows.{quote(column)}"
         refused = lawful.REFUSED.format(purpose=purpose)
-        if purpose != destination.purpose and _count(connection, refused):
+        if purpose != destination.purpose and count_rows(connection, refused):
             joins.append(f"left join {refused} on source_rows.customer_id = {refused}.customer_id")
             values[column] = f"case when {refused}.customer_id is null then {values[column]} end"
     for column, records in destination.identifiers.items():
@@ -285,7 +285,7 @@ def _unconfirmed(
     """Those that no person has confirmed at about this size."""
     confirmed = {
         row["part"]: row["rows_now"]
-        for row in outbox.stopped_parts(book.engine, name)
+        for row in stops.stopped_parts(book.engine, name)
         if row["is_confirmed"]
     }
     return tuple(
@@ -304,7 +304,8 @@ def write_rows(connection: duckdb.DuckDBPyConnection, shape: Shape, target: Path
     )
 
 
-def _count(connection: duckdb.DuckDBPyConnection, what: str) -> int:
+def count_rows(connection: duckdb.DuckDBPyConnection, what: str) -> int:
+    """Rows of a table, or of a query in brackets."""
     row = connection.execute(f"select count(*) from {what}").fetchone()
     assert row
     return int(row[0])
