@@ -115,7 +115,6 @@ def list_(as_json: bool) -> None:
 def _summary(engine: Engine, name: str) -> dict[str, Any]:
     sendings = outbox.sendings
     with engine.begin() as connection:
-        counts = dict(connection.execute(outbox.states_query(name)).tuples().all())
         last = (
             connection.execute(
                 select(sendings.c.status, sendings.c.intended_at.label("at"), sendings.c.answer)
@@ -134,7 +133,7 @@ def _summary(engine: Engine, name: str) -> dict[str, Any]:
     parts = stops.stopped_parts(engine, name)
     return {
         "destination": name,
-        "rows": counts,
+        "rows": outbox.states(engine, name),
         "cut_off_sendings": open_,
         "last": dict(last) if last else None,
         "stopped": [dict(part) for part in parts],

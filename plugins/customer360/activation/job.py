@@ -230,7 +230,9 @@ def keep(job: Job, condition: str, *, seal: bool = True) -> None:
         "then payload_hash else received_hash end as received_hash, "
         "coalesce(exceptions.status, 'acknowledged') as status, "
         "coalesce(exceptions.attempts, planned.attempts) as attempts, "
-        "coalesce(exceptions.reason, planned.reason) as reason "
+        "coalesce(exceptions.reason, planned.reason) as reason, key_hash, "
+        "case when coalesce(exceptions.status, 'acknowledged') = 'acknowledged' "
+        "then quick else received_quick end as received_quick "
         "from (select rowid as place, * from plan) as planned "
         "left join exceptions on planned.customer_id = exceptions.customer_id "
         f"and planned.object = exceptions.object where {condition}",

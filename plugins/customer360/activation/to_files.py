@@ -77,5 +77,6 @@ def deliver_files(job: Job, destination: FilesDestination) -> Delivered:
     book.answer([(intents[0][0], "acknowledged", 1, "written")])
     note_exceptions(job, [])
     keep(job, "true")
+    book.gather()
     count_outcome(job, said)
     return finish(job, plan, said)

@@ -226,20 +226,25 @@ def _failures(
 DELIVERY_ID = "left(md5(customer_id || '/' || object), 20)"
 """Names a row to its receiver: the same for one customer and object, run after run."""
 
+OWN = ("payload_hash", "received_hash", "attempts", "reason", "object", "key_hash", "quick",
+       "received_quick", "successor_id")  # fmt: skip
+"""Columns of the plan that are no business of the receiver's."""
+
 
 def _bodies(
     job: Job, destination: Sender, window: list[tuple[int, int]]
 ) -> tuple[list[bytes], list[int], list[dict[str, Any]]]:
     """The body of each parcel and how many rows are in it; rows whose message lacks a value."""
     plan_columns = [
-        row[0]
-        for row in job.connection.execute("describe plan").fetchall()
-        if row[0] not in ("payload_hash", "received_hash", "attempts", "reason", "object")
+        row[0] for row in job.connection.execute("describe plan").fetchall() if row[0] not in OWN
     ]
     cells = ", ".join(f"{quote(name)} := {quote(name)}" for name in plan_columns)
     lower, upper = min(first for first, _ in window), max(last for _, last in window)
+    packed = f"delivery_id := {DELIVERY_ID}, {cells}"
     rows = job.connection.execute(
-        f"select rowid, to_json(struct_pack(delivery_id := {DELIVERY_ID}, {cells})) from plan "
+        "select rowid, case when successor_id is null "
+        f"then to_json(struct_pack({packed})) "
+        f"else to_json(struct_pack({packed}, successor_id := successor_id)) end from plan "
         f"where rowid >= {lower} and rowid < {upper} and not exists "
         "(select 1 from exceptions where exceptions.place = plan.rowid) order by rowid"
     ).fetchall()

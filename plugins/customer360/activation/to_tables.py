@@ -98,11 +98,19 @@ def _merge(job: Job, table: Any, rows: int, said: Delivered) -> None:
         for row in (planned_rows(job, "") if foreign else ())
         if (row["customer_id"], row["object"]) in foreign
     ]
-    age(own, job.destination.retry.give_up_after)
-    book.answer([(sending_id, "acknowledged", 1, "committed")], own)
     if own:
+        age(own, job.destination.retry.give_up_after)
         note_exceptions(job, own)
+        book.enter(
+            "select plan.customer_id, plan.object, change, payload_hash, received_hash, "
+            "exceptions.status, exceptions.attempts, exceptions.reason from plan "
+            "inner join exceptions on plan.rowid = exceptions.place order by all",
+            sending_id,
+        )
+    book.answer([(sending_id, "acknowledged", 1, "committed")])
+    if own:
         keep(job, "true")
     else:
         book.seal()
+    book.gather()
     count_outcome(job, said)

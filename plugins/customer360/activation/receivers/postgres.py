@@ -96,8 +96,9 @@ class PostgresTable:
     def _prepare(self, *, create: bool) -> None:
         found = dict(
             self._ask(
-                "select column_name::text, data_type::text from information_schema.columns "
-                f"where table_schema = '{self._schema}' and table_name = '{self._table}'"
+                "select attname::text, format_type(atttypid, null) from pg_attribute "
+                f"where attrelid = to_regclass('{self._target}') "
+                "and attnum > 0 and not attisdropped"
             )
         )
         if not found:
