@@ -90,6 +90,8 @@ class Common(Strict):
             table's key always goes, for the row's purpose.
         identifiers: column -> table of records whose key the receiver knows customers by, such as
             ``person_no: crm.persons``; rows of customers without one are sent with null.
+        passes: column of a day; a row of that day or an earlier one is past, and nobody is told
+            that it has left (a tool cannot take back the call that it made). Goes with the key.
         connection: an Airflow Connection.
         is_on: false sends nothing and forgets nothing.
     """
@@ -101,6 +103,7 @@ class Common(Strict):
     purpose: Name
     columns: dict[Name, Name]
     identifiers: dict[Name, str] = Field(default_factory=dict)
+    passes: Name | None = None
     connection: Name | None = None
     guard: Guard = Guard()
     retry: Retry = Retry()

@@ -147,7 +147,7 @@ def judge(job: Job) -> None:
 
 def make_plan(job: Job) -> tuple[planning.Plan, Delivered]:
     """Make the plan, note what is held, and let the guard stop what a person should see."""
-    plan = planning.make(job.book, job.name, job.destination)
+    plan = planning.make(job.book, job.name, job.destination, job.as_of)
     holds = planning.new_holds()
     if count_rows(job.connection, f"({holds})"):
         job.connection.execute(f"create or replace temp table new_holds as {holds}")

@@ -12,6 +12,7 @@ object, key_hash, quick, payload_hash, the columns) and the temporary tables ``m
 of every wanted row), ``plan`` (rows that must be told, with ``change``) and ``held``.
 """
 
+import datetime as dt
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -47,6 +48,24 @@ class Shape:
     def payload(self) -> list[str]:
         """Columns that are no part of the key."""
         return [name for name in self.columns if name not in ("customer_id", *self.key)]
+
+    @property
+    def _salt(self) -> str:
+        """The names under which values go: a new shape reaches every receiver."""
+        names = "|".join(self.columns).encode()
+        return literal(hashlib.md5(names, usedforsecurity=False).hexdigest())
+
+    @property
+    def quick(self) -> str:
+        """SQL for a number of the payload that DuckDB makes in no time."""
+        return f"hash({', '.join([self._salt, *map(quote, self.payload)])})"
+
+    @property
+    def hashed(self) -> str:
+        """SQL for a number of the payload that stays the same in every version: 63 bits of MD5."""
+        cells = [f"coalesce({quote(column)}::varchar, chr(30))" for column in self.payload]
+        text = f"concat_ws(chr(31), {', '.join([self._salt, *cells])})"
+        return f"(md5_number_lower({text}) >> 1)::bigint"
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,9 @@ def find_shape(connection: duckdb.DuckDBPyConnection, name: str, destination: De
     if not info.key:
         raise DeliveryError(f"destination {name}: {info.name} declares no key in its model's YAML")
     key = tuple(column for column in info.key if column != "customer_id")
-    missing = [column for column in destination.columns if column not in types]
+    if destination.passes and destination.passes not in key:
+        key = (*key, destination.passes)
+    missing = [column for column in (*key, *destination.columns) if column not in types]
     if missing:
         raise DeliveryError(
             f"destination {name}: {info.name} has no column {', '.join(missing)}; correct `columns`"
@@ -124,13 +145,14 @@ def judge(
     )
 
 
-def make(book: Outbox, name: str, destination: Destination) -> Plan:
+def make(book: Outbox, name: str, destination: Destination, as_of: dt.date) -> Plan:
     """Make the tables ``wanted``, ``held`` and ``plan``; :func:`judge` comes before it."""
     connection = book.connection
     shape = find_shape(connection, name, destination)
     _make_wanted(connection, destination, shape)
-    _make_plan(connection, destination, shape, is_ordered=_is_parcelled(destination))
-    stopped = _stopped(connection, destination, shape)
+    coming = _is_coming(destination, shape, as_of)
+    _make_plan(connection, destination, shape, coming)
+    stopped = _stopped(connection, destination, shape, coming)
     counted = connection.execute("select change, count(*) from plan group by change").fetchall()
     reasons = connection.execute("select reason, count(*) from held group by all").fetchall()
     waiting = connection.execute(
@@ -139,7 +161,7 @@ def make(book: Outbox, name: str, destination: Destination) -> Plan:
     return Plan(
         shape=shape,
         wanted=count_rows(connection, "marks"),
-        holds=count_rows(connection, "ledger where received_hash is not null"),
+        holds=count_rows(connection, f"ledger where received_hash is not null and {coming}"),
         counts=dict.fromkeys(CHANGES, 0) | dict(counted),
         held=dict(reasons),
         waiting=dict(waiting),
@@ -165,11 +187,6 @@ def _make_wanted(
     keys = [f"source_rows.{quote(column)}" for column in shape.key]
     texts = [f"coalesce({key}::varchar, '')" for key in keys] or ["''"]
     thing = texts[0] if len(texts) == 1 else f"concat_ws({literal(SEPARATOR)}, {', '.join(texts)})"
-    # What is hashed: the values, and under which names they go.
-    salt = hashlib.md5("|".join(shape.columns).encode(), usedforsecurity=False).hexdigest()
-    cells = [f"coalesce({values[column]}::varchar, chr(30))" for column in shape.payload]
-    text = f"concat_ws(chr(31), {', '.join([literal(salt), *cells])})"
-    quick = ", ".join([literal(salt), *(values[column] for column in shape.payload)])
     payload = "".join(f", {values[column]} as {quote(column)}" for column in shape.payload)
     selected = "".join(
         f", {cell} as {quote(column)}" for cell, column in zip(keys, shape.key, strict=True)
@@ -178,13 +195,13 @@ def _make_wanted(
     refused = lawful.REFUSED.format(purpose=destination.purpose)
     is_refused = count_rows(connection, refused) > 0
     rows = f"(select * from snapshot.{quote(destination.source)} {where}) as source_rows"
-    lawful_only = f"anti join {refused} on source_rows.customer_id = {refused}.customer_id"
+    if is_refused:
+        joins.append(f"anti join {refused} on source_rows.customer_id = {refused}.customer_id")
     connection.execute(
         "create or replace temp view wanted as "
         f"select source_rows.customer_id, {thing} as object, "
-        f"hash(source_rows.customer_id, {thing}) as key_hash, hash({quick}) as quick, "
-        f"(md5_number_lower({text}) >> 1)::bigint as payload_hash{selected}{payload} "
-        f"from {rows} {' '.join(dict.fromkeys(joins))} {lawful_only if is_refused else ''} "
+        f"hash(source_rows.customer_id, {thing}) as key_hash"
+        f"{selected}{payload} from {rows} {' '.join(dict.fromkeys(joins))} "
         "where source_rows.customer_id is not null"
     )
     connection.execute(
@@ -194,7 +211,8 @@ def _make_wanted(
     )
     part = _part(destination, shape)
     connection.execute(
-        f"create or replace temp table marks as select key_hash, quick, {part} as part from wanted"
+        f"create or replace temp table marks as select key_hash, {shape.quick} as quick, "
+        f"{part} as part from wanted"
     )
 
 
@@ -217,9 +235,13 @@ def _part(destination: Destination, shape: Shape) -> str:
     return f"split_part(object, {literal(SEPARATOR)}, {shape.key.index(guarded) + 1})"
 
 
-def _is_parcelled(destination: Destination) -> bool:
-    """Whether rows go one after the other, so that their order is seen."""
-    return destination.kind in ("webhook", "mail")
+def _is_coming(destination: Destination, shape: Shape, as_of: dt.date) -> str:
+    """Condition for rows of the ledger that are not past: a tool is not told to take those back."""
+    if destination.passes is None:
+        return "true"
+    place = shape.key.index(destination.passes) + 1
+    day = f"split_part(ledger.object, {literal(SEPARATOR)}, {place})"
+    return f"try_cast({day} as date) > date {literal(str(as_of))}"
 
 
 def _identifiers(connection: duckdb.DuckDBPyConnection, records: str) -> str:
@@ -237,21 +259,22 @@ def _make_plan(
     connection: duckdb.DuckDBPyConnection,
     destination: Destination,
     shape: Shape,
-    *,
-    is_ordered: bool,
+    coming: str,
 ) -> None:
     """Rows whose receiver does not hold what is wanted now.
 
     Rows that wait for a person are left alone. Where a table keeps what has left (upsert), rows
     that nothing allows to stay are removed all the same.
     """
-    connection.execute(
-        "create or replace temp table differing as select * from wanted where key_hash in ("
-        "select key_hash from marks anti join ledger on marks.key_hash = ledger.key_hash "
-        "and marks.quick = ledger.received_quick)"
-        if count_rows(connection, "ledger")
-        else "create or replace temp view differing as from wanted"
-    )
+    # Hashed above the selection, so that only what differs is.
+    differing = f"select *, {shape.quick} as quick, {shape.hashed} as payload_hash from wanted"
+    known = count_rows(connection, "ledger") > 0
+    if known:
+        connection.execute(
+            f"create or replace temp table differing as {differing} where key_hash in ("
+            "select key_hash from marks anti join ledger "
+            "on marks.key_hash = ledger.key_hash and marks.quick = ledger.received_quick)"
+        )
     kept = "and held.reason is not null" if getattr(destination, "mode", "") == "upsert" else ""
     # A row that has left is known by its key alone, which its object holds.
     parts = [
@@ -271,7 +294,8 @@ def _make_plan(
             "null::varchar as reason", "differing.key_hash", "differing.quick",
             "ledger.received_quick", "null::varchar as successor_id", *payload,
         ])
-        + " from differing left join ledger on differing.key_hash = ledger.key_hash "
+        + f" from {'differing' if known else f'({differing}) as differing'} "
+        "left join ledger on differing.key_hash = ledger.key_hash "
         "and differing.customer_id = ledger.customer_id and differing.object = ledger.object "
         "where differing.payload_hash is distinct from ledger.received_hash "
         f"and not {waits} union all select "
@@ -284,10 +308,12 @@ def _make_plan(
         "left join held on ledger.customer_id = held.customer_id and ledger.object = held.object "
         f"left join ({_successors(connection)}) as successors "
         "on ledger.customer_id = successors.old_id "
-        f"where ledger.received_hash is not null and not {waits} {kept} "
-        + ("order by 1, 2" if is_ordered else "")
+        f"where ledger.received_hash is not null and not {waits} and {coming} {kept} "
+        # The order of requests is seen.
+        + ("order by 1, 2" if destination.kind in ("webhook", "mail") else "")
     )  # fmt: skip
-    _learn(connection)
+    if known:
+        _learn(connection)
 
 
 def _successors(connection: duckdb.DuckDBPyConnection) -> str:
@@ -329,7 +355,7 @@ def new_holds() -> str:
 
 
 def _stopped(
-    connection: duckdb.DuckDBPyConnection, destination: Destination, shape: Shape
+    connection: duckdb.DuckDBPyConnection, destination: Destination, shape: Shape, coming: str
 ) -> list[tuple[str, int, int]]:
     """Parts that grew or emptied beyond what the guard lets pass, against what is held."""
     guard, part = destination.guard, _part(destination, shape)
@@ -337,7 +363,7 @@ def _stopped(
         "select coalesce(before.part, now.part), coalesce(before.held_rows, 0), "
         "coalesce(now.wanted_rows, 0) from "
         f"(select {part} as part, count(*) as held_rows from ledger "
-        "where received_hash is not null group by all) as before full join "
+        f"where received_hash is not null and {coming} group by all) as before full join "
         # Consents that are taken back are no reason to stop: those rows have to leave.
         "(select part, count(*) as wanted_rows from (select part from marks union all "
         f"select {part} from held) group by all) as now "

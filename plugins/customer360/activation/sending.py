@@ -52,7 +52,7 @@ def dry_run(
     """What would be sent now, and its first rows; nothing is written anywhere but to ``out``."""
     with _locked(settings, name), Outbox.open(settings, engine, name) as book:
         job = open_job(settings, engine, config, name, snapshot, as_of, run_id, book)
-        plan = planning.make(book, name, job.destination)
+        plan = planning.make(book, name, job.destination, as_of)
         if out is not None:
             planning.write_rows(book.connection, plan.shape, out)
         rows = book.connection.execute(

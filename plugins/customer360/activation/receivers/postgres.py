@@ -12,6 +12,7 @@ from typing import Any
 import adbc_driver_postgresql.dbapi as adbc
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg.conninfo import make_conninfo
 
 from customer360.activation.destinations import DatabaseDestination
@@ -139,14 +140,28 @@ class PostgresTable:
         return bool(found)
 
     def rows(self, connection: duckdb.DuckDBPyConnection) -> pa.Table:
-        """The table ``plan`` as it is staged."""
+        """The table ``plan`` as it is staged; what tells nothing is left out."""
+        (removals,) = connection.execute(
+            "select count(*) from plan where change = 'removed'"
+        ).fetchall()[0]
+        told = {"object": self._object_of() == 'staged."object"', "change": removals}
         cells = ", ".join(
             f"{quote(column)}::varchar as {quote(column)}"
             if self._is_text(column)
             else quote(column)
-            for column in ("object", "change", *self._shape.columns)
+            for column in (
+                *(name for name, is_told in told.items() if is_told),
+                *self._shape.columns,
+            )
         )
         return connection.execute(f"select {cells} from plan").to_arrow_table()
+
+    def _object_of(self) -> str:
+        """SQL for a staged row's object: its key itself where that says it all."""
+        kinds = [self._shape.columns[column] for column in self._shape.key]
+        if not kinds:
+            return "''"
+        return f"staged.{quote(self._shape.key[0] if kinds == ['VARCHAR'] else 'object')}"
 
     def merge(self, rows: pa.Table, key: str) -> set[tuple[str, str]]:
         """Stage and merge rows, but do not commit.
@@ -159,8 +174,8 @@ class PostgresTable:
         """
         try:
             with self._adbc.cursor() as cursor:
-                staged = cursor.adbc_ingest(STAGE, rows, mode="create", temporary=True)
-            foreign = self._write(staged)
+                cursor.adbc_ingest(STAGE, rows, mode="create", temporary=True)
+            foreign = self._write(rows)
             self._ask(
                 f"insert into {self._received} (idempotency_key, destination) "
                 f"values ('{key}', '{self._name}')"
@@ -174,53 +189,67 @@ class PostgresTable:
         kind = base(self._shape.columns.get(column, "VARCHAR"))
         return kind in AS_TEXT or kind not in TYPES
 
-    def _write(self, staged: int) -> set[tuple[str, str]]:
-        """Upserts and deletes from the stage; only where nobody else has written."""
-        columns = list(self._shape.columns)
-        listed = ", ".join(map(quote, columns))
-        values = ", ".join(
-            f"{quote(column)}::numeric"
-            if base(self._shape.columns[column]) in AS_TEXT
-            else quote(column)
-            for column in columns
-        )
+    def _write(self, staged: pa.Table) -> set[tuple[str, str]]:
+        """Deletes, updates and inserts from the stage; only where nobody else has written."""
+        values = {
+            column: f"staged.{quote(column)}" + ("::numeric" if base(kind) in AS_TEXT else "")
+            for column, kind in self._shape.columns.items()
+        }
+        listed = ", ".join(map(quote, values))
         keys = ", ".join(map(quote, self._keys))
         writer = f"'{self._writer}'"
-        updates = ", ".join(
-            f"{quote(column)} = excluded.{quote(column)}"
-            for column in columns
-            if column not in self._keys
-        )
-        updates = f"{updates}, " if updates else ""
-        with self._adbc.cursor() as cursor:
-            cursor.execute(
-                f"insert into {self._target} as target ({listed}, written_by) "
-                f"select {values}, {writer} from {STAGE} where change <> 'removed' "
-                f"on conflict ({keys}) do update set {updates}written_at = now() "
-                f"where target.written_by = {writer}"
-            )
-            written = cursor.rowcount
         match = " and ".join(
             f"target.{quote(column)} = staged.{quote(column)}" for column in self._keys
         )
-        removals = self._ask(f"select count(*) from {STAGE} where change = 'removed'")[0][0]
-        if removals:
+        updates = "".join(
+            f"{quote(column)} = {value}, "
+            for column, value in values.items()
+            if column not in self._keys
+        )
+        stays, removals = "true", 0
+        if "change" in staged.column_names:
+            stays = "staged.change <> 'removed'"
+            removals = pc.sum(pc.equal(staged["change"], "removed")).as_py()
             self._ask(
                 f"delete from {self._target} as target using {STAGE} as staged "
                 f"where staged.change = 'removed' and {match} and target.written_by = {writer}"
             )
+        # What is there already first; then the rest is new, and needs no look at conflicts.
+        written = self._count(
+            f"update {self._target} as target set {updates}written_at = now() "
+            f"from {STAGE} as staged where {stays} and {match} and target.written_by = {writer}"
+        )
+        new = (
+            f"insert into {self._target} as target ({listed}, written_by) "
+            f"select {', '.join(values.values())}, {writer} from {STAGE} as staged where {stays} "
+        )
+        missing = f"and not exists (select 1 from {self._target} as target where {match})"
+        self._ask("savepoint before_new")
+        try:
+            written += self._count(new + missing)
+        except adbc.Error as error:
+            if _sqlstate(error) != "23505":
+                raise
+            # Somebody wrote the same key meanwhile; theirs stays.
+            self._ask("rollback to savepoint before_new")
+            written += self._count(f"{new} {missing} on conflict ({keys}) do nothing")
         foreign: set[tuple[str, str]] = set()
-        if written != staged - removals:
+        if written != len(staged) - removals:
             foreign = {
                 (str(customer), str(thing))
                 for customer, thing in self._ask(
-                    f"select staged.customer_id, staged.object from {STAGE} as staged "
+                    f"select staged.customer_id, {self._object_of()} from {STAGE} as staged "
                     f"inner join {self._target} as target on {match} "
-                    f"where staged.change <> 'removed' and target.written_by <> {writer}"
+                    f"where {stays} and target.written_by <> {writer}"
                 )
             }
         self._ask(f"drop table {STAGE}")
         return foreign
+
+    def _count(self, sql: str) -> int:
+        with self._adbc.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.rowcount
 
     def commit(self) -> None:
         """Make it so.
@@ -242,7 +271,7 @@ class PostgresTable:
 
     def _explain(self, error: adbc.Error) -> DeliveryError:
         """In words: the server's own text may quote rows."""
-        state = getattr(error, "sqlstate", None) or ""
+        state = _sqlstate(error)
         if "permission denied" in str(error):  # the driver does not always hand the state over
             state = "42501"
         place = f"destination {self._name}: {self._target}"
@@ -260,6 +289,10 @@ class PostgresTable:
             "22001": "a text does not fit its column",
         }.get(state, f"the server refuses (SQLSTATE {state or 'unknown'})")
         return DeliveryError(f"{place}: {said}. Nothing was written; the rows wait.")
+
+
+def _sqlstate(error: adbc.Error) -> str:
+    return getattr(error, "sqlstate", None) or ""
 
 
 def _address(connection: Connection) -> str:
