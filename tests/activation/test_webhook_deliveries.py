@@ -20,7 +20,10 @@ from customer360.exceptions import (
 from tests.activation.receiver import Receiver
 from tests.publish.company import DAY, open_state, publish_tables
 
-TABLES = {"segment_members": {"key": ["segment", "customer_id"]}}
+TABLES = {
+    "touch_plan": {"key": ["touch_id", "customer_id"]},
+    "segment_members": {"key": ["segment", "customer_id"]},
+}
 PURPOSES = {
     "care": {"description": "Service to customers", "basis": "contract"},
     "offers": {"description": "Offers", "basis": "consent", "consent": "marketing",
@@ -67,6 +70,10 @@ class World:
             "retry": {"attempts": 3, "first_wait": 0, "give_up_after": 2}, "parallel": 1,
             **changed,
         }  # fmt: skip
+        self.declare_only(declared)
+
+    def declare_only(self, declared: dict) -> None:
+        """The one destination ``tool``, of whatever kind."""
         section = {"purposes": PURPOSES, "destinations": {"tool": declared}}
         path = self.company.root / "config" / "destinations.yml"
         path.write_text(yaml.safe_dump({"tiny": section}))
@@ -75,7 +82,7 @@ class World:
         self.runs += 1
         run_id = f"run{self.runs}"
         tables = {"segment_members": members(*rows), **tables}
-        info = {"tables": TABLES}
+        info = {"tables": {name: TABLES[name] for name in TABLES if name in tables}}
         snapshot = publish_tables(self.settings, run_id, as_of, info, **tables)
         return snapshot, as_of, run_id
 
@@ -361,3 +368,26 @@ def test_the_ledger_moves_from_the_store_of_the_version_before(settings):
     with engine.begin() as connection:
         connection.exec_driver_sql("select version, file_hash from exports")
         connection.exec_driver_sql("select payload_hash from deliveries")
+
+
+def test_a_row_whose_day_is_over_is_not_taken_back(world, receiver):
+    def plan(*rows: tuple[str, str]) -> str:
+        listed = " union all ".join(f"select '{who}', '{who}', date '{on}'" for who, on in rows)
+        return f"select * from ({listed}) as planned(customer_id, touch_id, plan_on)"
+
+    world.declare(**{"from": "touch_plan"}, columns={}, passes="plan_on")
+    next_day, day_after = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
+    world.send((), DAY, touch_plan=plan(("a", next_day), ("b", next_day)))
+    world.send((), DAY, touch_plan=plan(("a", next_day)))
+    assert receiver.requests[-1][1]["rows"][0]["change"] == "removed"
+    done = world.send((), next_day, touch_plan=plan(("c", day_after)))
+    assert done.counts == {"added": 1, "changed": 0, "removed": 0}
+
+
+def test_who_was_merged_is_removed_with_the_name_of_the_successor(world, receiver):
+    world.send([("a", "vip", 1), ("b", "vip", 1)])
+    merged = "select 'b' as old_id, 'c' as new_id, 'merge' as reason"
+    world.send([("a", "vip", 1), ("c", "vip", 1)], customer_id_map=merged)
+    told = {row["customer_id"]: row for row in receiver.requests[-1][1]["rows"]}
+    assert (told["b"]["change"], told["b"]["successor_id"]) == ("removed", "c")
+    assert "successor_id" not in told["c"]

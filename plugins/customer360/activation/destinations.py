@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from customer360.activation.declared import EXPORTS
 from customer360.config import Name, Strict, explain
 from customer360.exceptions import ConfigError
 from customer360.settings import Settings
@@ -255,6 +256,8 @@ class Destinations(Strict):
     @model_validator(mode="after")
     def _purposes_are_declared(self) -> "Destinations":
         for name, destination in self.destinations.items():
+            if destination.kind == "files" and name in {one.name for one in EXPORTS}:
+                raise ValueError(f"destinations.{name}: an export has this name; take another")
             for purpose in (destination.purpose, *destination.columns.values()):
                 if purpose not in self.purposes:
                     raise ValueError(

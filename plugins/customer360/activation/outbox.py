@@ -29,6 +29,7 @@ step with the ledger. Both carry a version; where they differ (a kill, a restore
 is made anew from the ledger, which alone is the truth.
 """
 
+import datetime as dt
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -171,7 +172,7 @@ SENT = pa.schema(
         ("status", pa.string()),
         ("tries", pa.int32()),
         ("answer", pa.string()),
-        ("at", pa.timestamp("us")),
+        ("answered_at", pa.timestamp("us")),
     ]
 )
 ENTERED = pa.schema(
@@ -256,7 +257,8 @@ def rows(
             read(store, destination, connection)
         found = connection.execute(
             "select customer_id, object, change, ledger.status, tries as attempts, "
-            "attempts as failed_runs, reason, payload_hash, run_id, idempotency_key, answer, at "
+            "attempts as failed_runs, reason, payload_hash, run_id, idempotency_key, answer, "
+            "answered_at "
             f"from ({LEDGER}) as ledger left join sent using (sending_id) "
             "where ($customer is null or customer_id = $customer) "
             "and ($status is null or ledger.status = $status) "
@@ -264,7 +266,11 @@ def rows(
             {"customer": customer_id, "status": status, "limit": limit},
         )
         names = [column[0] for column in found.description or []]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        told = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    for row in told:
+        at = row.pop("answered_at")
+        row["at"] = at.replace(tzinfo=dt.UTC) if at else None
+    return told
 
 
 # --- the ledger of one destination --------------------------------------------------------------

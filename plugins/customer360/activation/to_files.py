@@ -19,6 +19,7 @@ from customer360.activation.job import (
     note_exceptions,
 )
 from customer360.activation.receivers import folder
+from customer360.content import ID_MAP_TABLE
 from customer360.exceptions import Customer360Error
 from customer360.warehouse import literal, quote
 
@@ -67,6 +68,7 @@ def deliver_files(job: Job, destination: FilesDestination) -> Delivered:
         files = folder.wanted(done.path.resolve(), destination.formats)
         below = f"{job.name}/{job.as_of}"
         folder.put(job.settings, destination.path, destination.connection, below, files)
+        _bring_map(job, destination)
     except Customer360Error as error:
         book.answer([(intents[0][0], "failed", 1, type(error).__name__)])
         book.rebuild()
@@ -80,3 +82,15 @@ def deliver_files(job: Job, destination: FilesDestination) -> Delivered:
     book.gather()
     count_outcome(job, said)
     return finish(job, plan, said)
+
+
+def _bring_map(job: Job, destination: FilesDestination) -> None:
+    """The exported ``customer_id_map`` beside the rows: a tool follows who was merged or split."""
+    exported = job.settings.exports_dir / ID_MAP_TABLE / str(job.as_of)
+    if not (exported / folder.LAST).exists():
+        return
+    files = [
+        file for file in folder.wanted(exported.resolve(), destination.formats) if file.exists()
+    ]
+    below = f"{ID_MAP_TABLE}/{job.as_of}"
+    folder.put(job.settings, destination.path, destination.connection, below, files)

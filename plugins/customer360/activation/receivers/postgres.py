@@ -173,30 +173,42 @@ class PostgresTable:
             DeliveryError: the server refuses; nothing was written.
         """
         try:
-            with self._adbc.cursor() as cursor:
-                cursor.adbc_ingest(STAGE, rows, mode="create", temporary=True)
-            foreign = self._write(rows)
-            self._ask(
-                f"insert into {self._received} (idempotency_key, destination) "
-                f"values ('{key}', '{self._name}')"
-            )
+            return self._stage_and_write(rows, key, "")
+        except adbc.IntegrityError:
+            # If somebody wrote the same key meanwhile, theirs stays; whatever else it was, the
+            # server says again. (This driver cannot go back to a savepoint.)
+            self._adbc.rollback()
         except adbc.Error as error:
             self._adbc.rollback()
             raise self._explain(error) from None
+        try:
+            keys = ", ".join(map(quote, self._keys))
+            return self._stage_and_write(rows, key, f"on conflict ({keys}) do nothing")
+        except adbc.Error as error:
+            self._adbc.rollback()
+            raise self._explain(error) from None
+
+    def _stage_and_write(self, rows: pa.Table, key: str, on_conflict: str) -> set[tuple[str, str]]:
+        with self._adbc.cursor() as cursor:
+            cursor.adbc_ingest(STAGE, rows, mode="create", temporary=True)
+        foreign = self._write(rows, on_conflict)
+        self._ask(
+            f"insert into {self._received} (idempotency_key, destination) "
+            f"values ('{key}', '{self._name}')"
+        )
         return foreign
 
     def _is_text(self, column: str) -> bool:
         kind = base(self._shape.columns.get(column, "VARCHAR"))
         return kind in AS_TEXT or kind not in TYPES
 
-    def _write(self, staged: pa.Table) -> set[tuple[str, str]]:
+    def _write(self, staged: pa.Table, on_conflict: str) -> set[tuple[str, str]]:
         """Deletes, updates and inserts from the stage; only where nobody else has written."""
         values = {
             column: f"staged.{quote(column)}" + ("::numeric" if base(kind) in AS_TEXT else "")
             for column, kind in self._shape.columns.items()
         }
         listed = ", ".join(map(quote, values))
-        keys = ", ".join(map(quote, self._keys))
         writer = f"'{self._writer}'"
         match = " and ".join(
             f"target.{quote(column)} = staged.{quote(column)}" for column in self._keys
@@ -219,20 +231,11 @@ class PostgresTable:
             f"update {self._target} as target set {updates}written_at = now() "
             f"from {STAGE} as staged where {stays} and {match} and target.written_by = {writer}"
         )
-        new = (
+        written += self._count(
             f"insert into {self._target} as target ({listed}, written_by) "
             f"select {', '.join(values.values())}, {writer} from {STAGE} as staged where {stays} "
+            f"and not exists (select 1 from {self._target} as target where {match}) {on_conflict}"
         )
-        missing = f"and not exists (select 1 from {self._target} as target where {match})"
-        self._ask("savepoint before_new")
-        try:
-            written += self._count(new + missing)
-        except adbc.Error as error:
-            if _sqlstate(error) != "23505":
-                raise
-            # Somebody wrote the same key meanwhile; theirs stays.
-            self._ask("rollback to savepoint before_new")
-            written += self._count(f"{new} {missing} on conflict ({keys}) do nothing")
         foreign: set[tuple[str, str]] = set()
         if written != len(staged) - removals:
             foreign = {
@@ -271,7 +274,7 @@ class PostgresTable:
 
     def _explain(self, error: adbc.Error) -> DeliveryError:
         """In words: the server's own text may quote rows."""
-        state = _sqlstate(error)
+        state = getattr(error, "sqlstate", None) or ""
         if "permission denied" in str(error):  # the driver does not always hand the state over
             state = "42501"
         place = f"destination {self._name}: {self._target}"
@@ -289,10 +292,6 @@ class PostgresTable:
             "22001": "a text does not fit its column",
         }.get(state, f"the server refuses (SQLSTATE {state or 'unknown'})")
         return DeliveryError(f"{place}: {said}. Nothing was written; the rows wait.")
-
-
-def _sqlstate(error: adbc.Error) -> str:
-    return getattr(error, "sqlstate", None) or ""
 
 
 def _address(connection: Connection) -> str:
