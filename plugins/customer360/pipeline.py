@@ -498,7 +498,14 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
             log.warning(refusal)
             told = [asdict(finding) for finding in error.findings]
         for done in exports.export_all(
-            settings, engine, snapshot, as_of, run_id, policy, sending_refused=refusal
+            settings,
+            engine,
+            snapshot,
+            as_of,
+            run_id,
+            policy,
+            config=config,
+            sending_refused=refusal,
         ):
             result[done.name] = {
                 "status": done.status,
