@@ -242,7 +242,7 @@ def chain(company: Company) -> Chain:
 
     ``until`` names the last one; ``before_publish`` is called with the marts file.
     """
-    from customer360 import pipeline
+    from customer360 import pipeline, run_status
 
     def run(
         as_of: dt.date = LAST_DAY,
@@ -264,6 +264,6 @@ def chain(company: Company) -> Chain:
             getattr(pipeline, name)(settings, as_of, run_id, *layer)
             if step == until:
                 break
-        return pipeline.status(settings)
+        return run_status.status(settings)
 
     return run
