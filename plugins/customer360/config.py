@@ -515,6 +515,8 @@ class ExportPolicy(Strict):
         spreadsheet: also write ``*.spreadsheet.csv``, with a byte-order mark and with formulas
             neutralised, for people who open it by double click.
         json_lines: also write ``*.jsonl``, one JSON object a row.
+        purposes: export -> purpose of destinations.yml for which its rows go; who may not be sent
+            for it is not in the files. Without one only suppressed customers are left out.
         keep_days: exports written so many days ago are cleared away; the newest and what receivers
             hold never are.
     """
@@ -523,6 +525,7 @@ class ExportPolicy(Strict):
     lost_previous: Literal["fail", "restate"] = "fail"
     spreadsheet: bool = False
     json_lines: bool = False
+    purposes: dict[Name, Name] = Field(default_factory=dict)
     keep_days: Annotated[int, Field(ge=0)] = 90
 
 
