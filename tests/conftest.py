@@ -239,7 +239,7 @@ Chain = Callable[..., dict[str, Any]]
 @pytest.fixture
 def chain(company: Company) -> Chain:
     """Run the steps of the chain in this process, as the DAGs order them."""
-    from customer360 import pipeline
+    from customer360 import pipeline, run_status
 
     def run(as_of: dt.date = LAST_DAY, run_id: str = "run") -> dict[str, Any]:
         settings = company.settings
@@ -258,6 +258,6 @@ def chain(company: Company) -> Chain:
         pipeline.audit(settings, as_of, run_id, "scores")
         pipeline.publish(settings, as_of, run_id)
         pipeline.activate(settings, as_of, run_id)
-        return pipeline.status(settings)
+        return run_status.status(settings)
 
     return run

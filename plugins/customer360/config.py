@@ -384,10 +384,14 @@ class NextBestAction(Segment):
 
     Attributes:
         channel: where; empty leaves it to the customer's preference.
+        measured_by: purposes of campaigns with a control group drawn by chance that did this very
+            thing (``campaign_effect.purpose``): the objective that the campaign tool names, or a
+            campaign of engagement.yml.
     """
 
     action: str
     channel: str = ""
+    measured_by: list[str] = []
 
 
 class ChurnAlert(Strict):
@@ -424,7 +428,9 @@ class Audiences(Strict):
     """Segments, tiers, actions and alerts of a company.
 
     Attributes:
-        next_best_actions: the first whose rule holds for a customer is its next best action.
+        next_best_actions: the first whose rule holds for a customer is its next best action,
+            unless another that holds has been measured to do more.
+        effect_days: a campaign's effect is counted in buyers within so many days.
         active_months: who bought in so many months up to a month's end is an active customer then.
     """
 
@@ -432,6 +438,7 @@ class Audiences(Strict):
     value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
     segments: dict[Name, Segment]
     next_best_actions: dict[Name, NextBestAction] = {}
+    effect_days: Annotated[int, Field(ge=1, le=180)] = 28
     churn: Churn
 
     @model_validator(mode="after")

@@ -237,9 +237,11 @@ def dbt_vars(config: Config, as_of: dt.date) -> dict[str, Any]:
                 "reason": one.description,
                 "owner": one.owner,
                 "channel": one.channel,
+                "measured_by": one.measured_by,
             }
             for name, one in audiences.next_best_actions.items()
         ],
+        "effect_days": audiences.effect_days,
         "value_tiers": [
             {"name": name, "from_cents": round(amount * 100)}
             for name, amount in audiences.value_tiers.items()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from customer360 import pipeline, state, transform
+from customer360 import pipeline, run_status, state, transform
 from customer360.config import load_config
 from customer360.content import snapshot_hash
 from customer360.docs.questions import questions
@@ -114,7 +114,7 @@ def answers_every_question(company):
 
 
 def remembers_every_check(company):
-    checks = pipeline.status(company.settings)["checks"]
+    checks = run_status.status(company.settings)["checks"]
     assert ask(company, "select count(*), sum(is_passed::int) from quality_runs") == [
         (sum(checks.values()), checks["passed"])
     ]
@@ -163,7 +163,7 @@ def test_a_source_that_delivers_nothing_is_not_published_and_not_inherited(compa
     with pytest.raises(GateError, match=r"audit.till__products: At least 6 rows"):
         chain(WEEKS[1], run_id="bad")
     assert data_hash(company) == before
-    assert pipeline.status(company.settings)["status"] == "failed"
+    assert run_status.status(company.settings)["status"] == "failed"
     company.put("products", products)
     chain(WEEKS[1], run_id="mended")
     assert ask(company, "select count(*) from products") == [(12,)]

@@ -10,7 +10,7 @@ import pytest
 
 from customer360 import state
 from customer360.scoring import nightly
-from customer360.scoring.personas import write_last_segments
+from customer360.scoring.personas import write_last_groups
 from customer360.scoring.scores import SCORES, score_named
 from customer360.settings import load_settings
 
@@ -230,10 +230,10 @@ def test_what_the_last_snapshot_said_is_taken_over_where_it_said_it(tmp_path):
             "create table customer_value as select 'c1' as customer_id, 'high' as value_tier"
         )
     with duckdb.connect() as connection:
-        write_last_segments(connection, snapshot, date(2026, 1, 24))
+        write_last_groups(connection, snapshot, date(2026, 1, 24))
         rows = connection.execute("from scores.last_segments").fetchall()
         assert rows == [("c1", "value_tier", "high", date(2026, 1, 24))]
-        write_last_segments(connection, None, None)
+        write_last_groups(connection, None, None)
         assert connection.execute("from scores.last_segments").fetchall() == []
 
 

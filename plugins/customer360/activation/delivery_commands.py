@@ -20,8 +20,7 @@ SHOWN = 50
 
 def _open() -> tuple[Settings, Engine]:
     settings = load_settings()
-    engine = state.engine(settings)
-    state.ensure(engine)
+    engine = state.opened(settings)
     return settings, engine
 
 
