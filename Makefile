@@ -51,15 +51,14 @@ bench: env  ## Time the chain beside one hand-written DuckDB script (SCHEDULER=1
 bench-demo: env  ## What a demo company costs: time, memory, disk (SIZE=small, medium or large)
 	@$(BIN)/python tests/benchmarks/demo_bench.py $(if $(SIZE),--size $(SIZE))
 
-bench-models: env  ## Models on public data, beside rules and peers (CUSTOMER360_BENCH_DATA=folder)
-	@$(BIN)/python tests/benchmarks/models_bench.py
-	@$(BIN)/python tests/benchmarks/models_labelled_bench.py
+bench-models: env .venv-bench/ready  ## Models' promised figures beside rules and peers (CUSTOMER360_BENCH_DATA=folder)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.models_bench
 
 bench-plan: env  ## The touch plan: a million customers, and 20,000 beside the bound by HiGHS
 	@$(BIN)/python -m tests.benchmarks.plan_bench
 
-bench-identity: env .venv-bench/ready  ## Identity beside its reference and peers (MILLION=1: a million records too)
-	@$(BIN)/python -m tests.benchmarks.identity_bench --peers .venv-bench/bin/python $(if $(MILLION),--million)
+bench-identity: env .venv-bench/ready  ## Identity beside its reference and peers (MILLION=1: the medium demo and a million records too)
+	@$(BIN)/python -m tests.benchmarks.identity_bench --peers .venv-bench/bin/python $(if $(MILLION),--medium --million)
 
 bench-extract: env .venv-bench/ready  ## Extraction beside DuckDB's scanner, connectorx and dlt
 	@$(BIN)/python -m tests.benchmarks.extract_bench
@@ -83,7 +82,7 @@ check: env  ## Static checks: ruff, mypy, sqlfluff, what Spark would not run, th
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/customer360 dbt
-	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar dbt_project/models
 	@$(BIN)/python -m customer360.portability
 	@$(BIN)/pre-commit validate-config
 

@@ -93,6 +93,7 @@ def suites(segments: list[str]) -> list[Suite]:
             ],
         ),
         Suite("main", "next_best_action", [unique("customer_id")]),
+        Suite("main", "campaign_effect", [unique("campaign_key")]),
         Suite("main", "model_runs", [at_least(1, "Models have scored"), unique("model")]),
         Suite(
             "main",

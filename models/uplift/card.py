@@ -32,7 +32,11 @@ def make_card(
             "not treated": int((1 - treatment).sum()),
             "average effect": f"{evaluation.effect:.4f} "
             f"({evaluation.effect_low:.4f} to {evaluation.effect_high:.4f})",
-            "effect brought by the top half": f"{evaluation.top_half:.1%}",
+            "effect brought by the top half": (
+                f"{evaluation.top_half:.1%}"
+                if np.isfinite(evaluation.top_half)
+                else "cannot be told: there may be no effect"
+            ),
             "evaluation": f"{folds} folds, seed {seed}, out of fold; {REPLICATES} resamples",
         },
         tables=[

@@ -98,7 +98,8 @@ class Evaluation:
         scores: learner or rule -> out-of-fold score; ``uplift`` is the one to use.
         figures: ``bootstrap`` of them.
         effect, effect_low, effect_high: average effect of treatment, 95 % interval.
-        top_half: share of the whole effect that the half with the highest uplift brings.
+        top_half: share of the whole effect that the half with the highest uplift brings; NaN where
+            the effect may be nothing, of which there is no share.
         verdict: a plain sentence.
         dropped: column -> why it was not used.
         notes: on columns that were left out by their nature.
@@ -151,8 +152,8 @@ def cross_validate(
     effect, error = _average_effect(treatment, outcome)
     share, gain = qini_curve(scores["uplift"], treatment, outcome)
     half = float(np.interp(0.5, share, gain))
-    top_half = half / gain[-1] if gain[-1] else float("nan")
     low, high = effect - 1.96 * error, effect + 1.96 * error
+    top_half = float("nan") if low <= 0 <= high else half / gain[-1]
     first = figures[figures["who"] == "uplift"].iloc[0]
     verdict = _verdict(
         randomised, (effect, low, high), is_flag(outcome), float(first["qini_low"]), top_half

@@ -100,7 +100,9 @@ def value_card(
                 "On the report window",
                 table,
                 "AUC: who buys at all. Top tenth: share of the sum by the customers forecast "
-                "highest. Error: mean absolute error a customer. Total: forecast over what came.",
+                "highest. Error: mean absolute error a customer, in orders (spend: mean orders); "
+                "where customers make more than one on average, as a share of the mean. Total: "
+                "forecast over what came.",
             ),
             *choice,
         ],

@@ -31,8 +31,11 @@ LAST_PERIOD = "last period"
 QUARTER = "13-week rate"
 BTYD = "buy till you die"
 BOOSTING = "gradient boosting"
-BLEND = "blend"
-CANDIDATES = (BLEND, BOOSTING, BTYD, QUARTER, LAST_PERIOD, RECENCY)
+# Geometric means of boosting and buy till you die -> share of the latter.
+BLENDS = {"blend": 1 / 2, "blend, mostly boosting": 1 / 3, "blend, mostly till you die": 2 / 3}
+CANDIDATES = (*BLENDS, BOOSTING, BTYD, QUARTER, LAST_PERIOD, RECENCY)
+# How far the last window's total may move a forecast.
+MOST_FRESH = 2.0
 LOW, HIGH = 0.1, 0.9
 _INTERVAL_BINS = 20
 # Inputs whose drift is watched, and the forecast itself.
@@ -77,7 +80,9 @@ class ValueModel:
         chosen: target -> candidate.
         btyd, basket: the fitted processes; ``orders_a_visit`` turns purchase days into orders.
         levels: target -> candidate -> correction from the calibration window.
-        intervals: target -> quantiles of the chosen candidate, from the same window.
+        fresh: target -> candidate -> what came over what was forecast in the choice window, the
+            last one that may be looked at: levels age.
+        intervals: target -> quantiles of the chosen candidate, from the choice window.
         choice: figures of all candidates on the choice window.
         learned_until: the last day that the fit or the levels have seen.
         knows_season: whether forecasts are to be multiplied by the season's factor.
@@ -98,6 +103,7 @@ class ValueModel:
     seed: int
     learned_until: str = ""
     knows_season: bool = False
+    fresh: dict[str, dict[str, float]] = field(default_factory=dict)
     reference: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def to_artefact(self) -> dict[str, Any]:
@@ -175,7 +181,7 @@ def raw_forecasts(
         values = matrix(frame)[:, model.columns]
         with threadpool_limits(limits=threads):
             for target, estimator in model.boosting.items():
-                if only_used and model.chosen[target] not in (BOOSTING, BLEND):
+                if only_used and model.chosen[target] not in (BOOSTING, *BLENDS):
                     continue
                 forecasts[target][BOOSTING] = estimator.predict(values)
     return forecasts
@@ -187,17 +193,38 @@ def _quarter(frame: pd.DataFrame, prefix: str, horizon_days: int) -> Floats:
 
 
 def forecasts(
-    model: ValueModel, frame: pd.DataFrame, threads: int = 1, *, only_used: bool = False
+    model: ValueModel,
+    frame: pd.DataFrame,
+    threads: int = 1,
+    *,
+    only_used: bool = False,
+    freshly: bool = True,
 ) -> dict[str, dict[str, Floats]]:
-    """target -> candidate -> forecast at its level, the blend among them."""
+    """target -> candidate -> forecast at its level, the blends among them.
+
+    Args:
+        model: fitted.
+        frame: ``customer_features``.
+        threads: cap on OpenMP threads.
+        only_used: leave out the boosting where it is not a part of what was chosen.
+        freshly: at the level of the choice window; without it the choice window has not been seen.
+    """
     made: dict[str, dict[str, Floats]] = {}
     for target, raw in raw_forecasts(model, frame, threads, only_used=only_used).items():
         levels = model.levels[target]
-        made[target] = {name: levels[name].apply(values) for name, values in raw.items()}
+        found = {name: levels[name].apply(values) for name, values in raw.items()}
         if BOOSTING in raw:
-            made[target][BLEND] = np.sqrt(made[target][BOOSTING] * made[target][BTYD])
-            made[target][BLEND] = levels[BLEND].apply(made[target][BLEND])
+            # A champion of an earlier release knows one blend only.
+            for name, share in ((name, BLENDS[name]) for name in BLENDS if name in levels):
+                found[name] = levels[name].apply(_mixed(found, share))
+        fresh = model.fresh.get(target, {}) if freshly else {}
+        made[target] = {name: values * fresh.get(name, 1.0) for name, values in found.items()}
     return made
+
+
+def _mixed(found: Mapping[str, Floats], share: float) -> Floats:
+    mixed: Floats = found[BTYD] ** share * found[BOOSTING] ** (1.0 - share)
+    return mixed
 
 
 def train(
@@ -257,20 +284,33 @@ def train(
         label = label / season[windows.calibration]
         for name, forecast in raw[target].items():
             levels[target][name] = fit_level(forecast, label)
-        mixed = np.sqrt(
-            levels[target][BOOSTING].apply(raw[target][BOOSTING])
-            * levels[target][BTYD].apply(raw[target][BTYD])
-        )
-        levels[target][BLEND] = fit_level(mixed, label)
+        levelled = {name: levels[target][name].apply(raw[target][name]) for name in raw[target]}
+        for name, share in BLENDS.items():
+            levels[target][name] = fit_level(_mixed(levelled, share), label)
     model = ValueModel(**{**model.__dict__, "levels": levels})
     made = forecasts(model, choice_rows, threads)
     choice = compare(choice_rows, made, season[windows.choice])
-    chosen = {target: shortfall(choice, target).idxmin() for target in TARGETS}
-    calibrated = forecasts(model, calibration_rows, threads)
+    # The window that gave two numbers to each candidate still tells well how each of them ranks.
+    before = compare(
+        calibration_rows,
+        forecasts(model, calibration_rows, threads),
+        season[windows.calibration],
+    )
+    chosen = {
+        target: (shortfall(choice, target) + shortfall(before, target)).idxmin()
+        for target in TARGETS
+    }
+    fresh = {
+        target: dict(zip(rows["forecast"], (1.0 / rows["total"]).clip(1 / MOST_FRESH, MOST_FRESH),
+                         strict=True))
+        for target, rows in choice.groupby("target")
+    }  # fmt: skip
+    model = ValueModel(**{**model.__dict__, "fresh": fresh})
+    made = forecasts(model, choice_rows, threads)
     intervals = {
         target: fit_interval(
-            calibrated[target][str(chosen[target])],
-            calibration_rows[column].to_numpy(dtype=np.float64) / season[windows.calibration],
+            made[target][str(chosen[target])],
+            choice_rows[column].to_numpy(dtype=np.float64) / season[windows.choice],
         )
         for target, column in TARGETS.items()
     }

@@ -384,10 +384,14 @@ class NextBestAction(Segment):
 
     Attributes:
         channel: where; empty leaves it to the customer's preference.
+        measured_by: purposes of campaigns with a control group drawn by chance that did this very
+            thing (``campaign_effect.purpose``): the objective that the campaign tool names, or a
+            campaign of engagement.yml.
     """
 
     action: str
     channel: str = ""
+    measured_by: list[str] = []
 
 
 class ChurnAlert(Strict):
@@ -424,7 +428,9 @@ class Audiences(Strict):
     """Segments, tiers, actions and alerts of a company.
 
     Attributes:
-        next_best_actions: the first whose rule holds for a customer is its next best action.
+        next_best_actions: the first whose rule holds for a customer is its next best action,
+            unless another that holds has been measured to do more.
+        effect_days: a campaign's effect is counted in buyers within so many days.
         active_months: who bought in so many months up to a month's end is an active customer then.
     """
 
@@ -432,6 +438,7 @@ class Audiences(Strict):
     value_tiers: Annotated[dict[Name, float], Field(min_length=1)]
     segments: dict[Name, Segment]
     next_best_actions: dict[Name, NextBestAction] = {}
+    effect_days: Annotated[int, Field(ge=1, le=180)] = 28
     churn: Churn
 
     @model_validator(mode="after")
@@ -508,6 +515,8 @@ class ExportPolicy(Strict):
         spreadsheet: also write ``*.spreadsheet.csv``, with a byte-order mark and with formulas
             neutralised, for people who open it by double click.
         json_lines: also write ``*.jsonl``, one JSON object a row.
+        purposes: export -> purpose of destinations.yml for which its rows go; who may not be sent
+            for it is not in the files. Without one only suppressed customers are left out.
         keep_days: exports written so many days ago are cleared away; the newest and what receivers
             hold never are.
     """
@@ -516,6 +525,7 @@ class ExportPolicy(Strict):
     lost_previous: Literal["fail", "restate"] = "fail"
     spreadsheet: bool = False
     json_lines: bool = False
+    purposes: dict[Name, Name] = Field(default_factory=dict)
     keep_days: Annotated[int, Field(ge=0)] = 90
 
 
@@ -895,4 +905,5 @@ def companies(settings: Settings) -> dict[str, CompanySources]:
     """Every company in sources.yml (the dbt sources are declared for all of them)."""
     path = settings.config_dir / "sources.yml"
     document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    return {str(company): _checked(path, str(company), CompanySources) for company in document}
+    stamp = path.stat().st_mtime_ns
+    return {str(company): _load(path, str(company), CompanySources, stamp) for company in document}

@@ -7,7 +7,6 @@ not belong here: how a step does its work.
 
 import contextlib
 import datetime as dt
-import functools
 import logging
 import shutil
 from collections.abc import Iterator
@@ -20,27 +19,22 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from customer360 import landing, quality_runs, state, trust, vault
-from customer360.config import SCALES, Config, Table, load_config
+from customer360.config import Config, load_config
 from customer360.declarations import check_day
 from customer360.exceptions import Customer360Error, GateError
-from customer360.gate_report import Section
 from customer360.lock import writer_lock
 from customer360.notify import Finding
+from customer360.run_status import DELIVER, INGEST, TAKEN_UP, ingest_id
 from customer360.settings import Settings
-from customer360.warehouse import connect, disk_full, is_disk_full, literal, quote
+from customer360.warehouse import connect, disk_full, is_disk_full, literal
 
 if TYPE_CHECKING:
     from customer360.scoring.nightly import Given
-    from expectations.relations import Total
 
 log = logging.getLogger(__name__)
 
 MARTS_FILE = "customer360.duckdb"
 RESOLVED_MARK = "resolved"
-INGEST = "ingest_"
-TAKEN_UP = "taken_up"
-DELIVER = "deliver_"
-SHOWN_WEAK = 5
 
 
 def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
@@ -50,7 +44,7 @@ def extract(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any]:
     step = f"extract_{source}"
     with (
         _mendable(settings, step),
-        state.record_step(_engine(settings), _ingest_id(as_of), step) as result,
+        state.record_step(state.opened(settings), ingest_id(as_of), step) as result,
     ):
         result["tables"] = landing.totals(
             list(landing.extract_source(settings, config, source, as_of))
@@ -104,7 +98,7 @@ def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any
             [told],
         )
     warning = f"{name}: built with what it delivered {age} days ago"
-    with state.record_step(_engine(settings), _ingest_id(as_of), f"stale_{source}") as result:
+    with state.record_step(state.opened(settings), ingest_id(as_of), f"stale_{source}") as result:
         result |= {"stale_days": age, "warnings": [warning]}
     log.warning(warning)
     return {"stale_days": age, "findings": [asdict(Finding("stale", source, warning))]}
@@ -112,7 +106,7 @@ def mark_stale(settings: Settings, source: str, as_of: dt.date) -> dict[str, Any
 
 def take_up(settings: Settings, as_of: dt.date, runs: list[str]) -> None:
     """Note for :func:`status` that a scheduler goes on with ``runs`` of a day that were cut off."""
-    with state.record_step(_engine(settings), _ingest_id(as_of), TAKEN_UP) as result:
+    with state.record_step(state.opened(settings), ingest_id(as_of), TAKEN_UP) as result:
         result["runs"] = runs
 
 
@@ -128,14 +122,14 @@ def _extractions(settings: Settings) -> list[tuple[str, dt.date]]:
     """(source, day) of every reading that came to its end."""
     return [
         (step.removeprefix("extract_"), dt.date.fromisoformat(run_id.removeprefix(INGEST)))
-        for run_id, step in state.done_steps(_engine(settings), INGEST, "extract_")
+        for run_id, step in state.done_steps(state.opened(settings), INGEST, "extract_")
     ]
 
 
 def begin(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Take the token of this run and clear away what earlier runs left unfinished."""
     _checked_config(settings)
-    engine = _engine(settings)
+    engine = state.opened(settings)
     with writer_lock(settings, run_id):
         token = state.begin_run(engine, run_id, as_of)
         if settings.work_dir.is_dir():
@@ -198,14 +192,18 @@ def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[s
     Raises:
         GateError: a critical check failed; what this run loaded or built is not kept.
     """
+    from customer360 import gates
+
     config = load_config(settings)
-    engine = _engine(settings)
+    engine = state.opened(settings)
     try:
         with _step(settings, run_id, f"audit_{layer}") as result:
             if layer == "raw":
-                result |= _audit_raw(settings, engine, config, as_of, run_id)
+                result |= gates.audit_raw(settings, engine, config, as_of, run_id)
             else:
-                result |= _audit_marts(settings, engine, config, as_of, run_id, layer)
+                result |= gates.audit_built(
+                    settings, engine, config, as_of, run_id, layer, _work_file(settings, run_id)
+                )
     except GateError:
         if layer == "raw":
             from customer360 import raw
@@ -215,184 +213,6 @@ def audit(settings: Settings, as_of: dt.date, run_id: str, layer: str) -> dict[s
         state.end_run(engine, run_id, "failed")
         raise
     return result
-
-
-def _audit_raw(
-    settings: Settings, engine: Engine, config: Config, as_of: dt.date, run_id: str
-) -> dict[str, Any]:
-    from customer360 import raw
-    from customer360.contracts import rules
-    from customer360.quality import run_gate
-    from expectations import raw as expected
-
-    cutoff = config.sources.day_end(as_of)
-    gates = config.policies.gates
-    before = _published_rows(engine, as_of)
-    counts: dict[str, int] = {}
-    tables = []
-    with connect(settings, settings.raw_path) as connection:
-        connection.execute("create schema if not exists audit")
-        for source_name, source in config.sources.sources.items():
-            for name, table in source.tables.items():
-                key = ", ".join(quote(column) for column in table.key)
-                view = f"audit.{quote(f'{source_name}__{name}')}"
-                connection.execute(
-                    f"create or replace view {view} as "
-                    f"select {key} from {quote(source_name)}.{quote(name)} "
-                    f"where _version_at < timestamp {literal(str(cutoff))} "
-                    f"qualify row_number() over (partition by {key} "
-                    "order by _version_at desc, _as_of desc, _row_hash desc) = 1 "
-                    "and not _is_deleted"
-                )
-                full_name = f"{source_name}.{name}"
-                counts[full_name] = connection.execute(f"select count(*) from {view}").fetchall()[
-                    0
-                ][0]
-                floor = int(before.get(full_name, 0) * gates.min_volume_ratio)
-                newest_after = {
-                    severity: str(cutoff - dt.timedelta(days=days))
-                    for severity, days in (
-                        ("warn", table.freshness.warn_after_days),
-                        ("stop", table.freshness.stop_after_days),
-                    )
-                    if days is not None and table.cursor
-                }
-                tables.append(
-                    expected.RawTable(
-                        source=source_name,
-                        name=name,
-                        key=_speakable_key(table),
-                        rules=tuple(
-                            (f"Contract: {rule.column}: {rule.name}", rule.ok)
-                            for rule in rules(table)
-                            if rule.name != "type" and "_uncast" not in rule.ok
-                        ),
-                        min_rows=max(floor, 0 if table.may_be_empty else 1),
-                        max_quarantined_share=gates.max_quarantined_share,
-                        newest_after=newest_after,
-                    )
-                )
-    with connect(settings, settings.raw_path, read_only=True) as connection:
-        measured = trust.measures(connection, config, as_of)
-    checks = run_gate(
-        settings,
-        "raw",
-        expected.suites(tables, run_id),
-        settings.raw_path,
-        run_id,
-        section=_quality_section(config, measured),
-        record=functools.partial(quality_runs.record, engine, run_id, as_of, "raw"),
-    )
-    raw.approve(settings)
-    return {**checks, "rows": counts, "weak_fields": _weak_fields(measured)}
-
-
-def _weak_fields(measured: list[trust.Measure]) -> list[dict[str, Any]]:
-    """Each scale of each field that is below its limit, the worst field first."""
-    return [
-        {
-            "field": measure.field,
-            "day": measure.day.isoformat(),
-            "scale": scale,
-            "share": share,
-            "limit": limit,
-        }
-        for measure in sorted(measured, key=lambda measure: measure.badness, reverse=True)
-        for scale, share, limit in measure.weaknesses
-    ]
-
-
-def _quality_section(config: Config, measured: list[trust.Measure]) -> Section:
-    """The four scales a source, for the raw gate's page."""
-    rows = []
-    for source in config.sources.sources:
-        fields = [measure for measure in measured if measure.source == source]
-        means = []
-        for scale in SCALES:
-            shares = [share for each in fields if (share := each.shares[scale]) is not None]
-            means.append(trust.percent(sum(shares) / len(shares)) if shares else "-")
-        weak = [each for each in fields if each.weaknesses]
-        lowest = trust.worst(weak)
-        rows.append(
-            (source, *means, f"{len(weak)} of {len(fields)}", lowest.field if lowest else "")
-        )
-    return Section(
-        "Collection quality",
-        "Mean over the fields of what each table delivered last; weak is below a limit of trust in "
-        "policies.yml.",
-        ("Source", *(scale.capitalize() for scale in SCALES), "Weak fields", "Worst of them"),
-        tuple(rows),
-    )
-
-
-def _speakable_key(table: Table) -> tuple[str, ...]:
-    """Columns that may stand in a report to name a row: its key, if that is no personal data."""
-    if any(table.columns[column].personal != "none" for column in table.key):
-        return ("_batch", "_row_hash")
-    return table.key
-
-
-def _published_rows(engine: Engine, as_of: dt.date) -> dict[str, int]:
-    """Rows of each raw table at the last published run of an earlier or the same day."""
-    run = state.last_published(engine, as_of)
-    if run is None:
-        return {}
-    for step in reversed(state.run_steps(engine, run["run_id"])):
-        if step["step"] == "audit_raw" and step["status"] == "done":
-            return dict(step["result"].get("rows", {}))
-    return {}
-
-
-def _audit_marts(
-    settings: Settings, engine: Engine, config: Config, as_of: dt.date, run_id: str, layer: str
-) -> dict[str, Any]:
-    from customer360.quality import run_gate
-    from customer360.transform import WORKSPACE_FILE, dbt_vars
-    from expectations import marts, scores
-
-    if layer == "marts":
-        feeds = {
-            entity: [feed["model"] for feed in found]
-            for entity, found in dbt_vars(config, as_of)["feeds"].items()
-        }
-        suites = marts.suites(feeds, as_of.isoformat(), _totals(config, as_of))
-    elif layer == "scores":
-        suites = scores.suites(list(config.audiences.segments))
-    else:
-        raise ValueError(f"no layer '{layer}'")
-    work_file = _work_file(settings, run_id)
-    return run_gate(
-        settings,
-        layer,
-        suites,
-        work_file,
-        run_id,
-        {"raw": settings.raw_path, "workspace": work_file.with_name(WORKSPACE_FILE)},
-        record=functools.partial(quality_runs.record, engine, run_id, as_of, layer),
-    )
-
-
-def _totals(config: Config, as_of: dt.date) -> list["Total"]:
-    """The sums that sources.yml declares, over the tables' state at the end of ``as_of``."""
-    from expectations.relations import Total
-
-    cutoff = literal(str(config.sources.day_end(as_of)))
-    found = []
-    for source_name, source in config.sources.sources.items():
-        for name, table in source.tables.items():
-            if table.total is None:
-                continue
-            mart, _, column = table.total.of.partition(".")
-            key = ", ".join(quote(column_name) for column_name in table.key)
-            state_of = (
-                f"select * from raw.{quote(source_name)}.{quote(name)} "
-                f"where _version_at < timestamp {cutoff} qualify row_number() over "
-                f"(partition by {key} order by _version_at desc, _as_of desc, _row_hash desc) = 1 "
-                "and not _is_deleted"
-            )
-            value, where = table.total.value, table.total.where
-            found.append(Total(source_name, name, state_of, value, where, mart, column))
-    return found
 
 
 def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
@@ -417,7 +237,7 @@ def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[
             result |= resolve_company(
                 connection,
                 settings,
-                _engine(settings),
+                state.opened(settings),
                 run_id=run_id,
                 as_of=as_of,
                 records="unify.union_person_records",
@@ -468,7 +288,7 @@ def train_if_needed(settings: Settings, as_of: dt.date, run_id: str) -> dict[str
     from customer360.scoring.scores import SCORES
 
     with _scoring_step(settings, as_of, run_id, "train_if_needed") as (result, given):
-        engine = _engine(settings)
+        engine = state.opened(settings)
         told = {
             score.name: nightly.train_if_needed(settings, engine, score, given) for score in SCORES
         }
@@ -483,11 +303,11 @@ def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     from customer360.scoring.scores import SCORES
 
     with _scoring_step(settings, as_of, run_id, "score") as (result, given):
-        engine = _engine(settings)
+        engine = state.opened(settings)
         told = {score.name: nightly.score_into(settings, engine, score, given) for score in SCORES}
         nightly.write_runs(given.connection, run_id, as_of, told)
         last = _last_snapshot(settings, engine, as_of)
-        personas.write_last_segments(given.connection, *last)
+        personas.write_last_groups(given.connection, *last)
         card = nightly.runs_card(run_id, as_of, told)
         write_card_into(card, settings.reports_dir / run_id / "models")
         result |= {
@@ -518,7 +338,7 @@ def _scoring_step(
     from customer360.scoring import nightly
 
     config = load_config(settings)
-    engine = _engine(settings)
+    engine = state.opened(settings)
     try:
         with _step(settings, run_id, name) as result:
             work_file = _work_file(settings, run_id)
@@ -568,7 +388,9 @@ def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[
 
 def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Decide what to do for whom on the next day, and remember it before anything is sent."""
+    from customer360.activation import outbox
     from customer360.engagement.config import load_engagement
+    from customer360.engagement.step import SCHEMA
     from customer360.engagement.step import engage as decide
     from customer360.transform import LAST, WORKSPACE_FILE, run_dbt
 
@@ -582,7 +404,9 @@ def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
             vault.install(connection, settings)
             for name, path in attached.items():
                 connection.execute(f"attach {literal(path)} as {name} (read_only)")
-            result |= decide(connection, _engine(settings), config, rules, as_of, run_id)
+            store = state.opened(settings)
+            result |= decide(connection, store, config, rules, as_of, run_id)
+            outbox.tell(store, connection, f"{SCHEMA}.deliveries")
         selection = ["--select", "path:models/engagement", *LAST]
         selection += ["--exclude-resource-type", "unit_test"]
         result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])
@@ -599,17 +423,20 @@ def answer_hour(settings: Settings, hour: dt.datetime) -> dict[str, Any]:
 
     config = _checked_config(settings)
     with _mendable(settings, "answer_hour"):
-        return hourly.answer(settings, _engine(settings), config, load_engagement(settings), hour)
+        return hourly.answer(
+            settings, state.opened(settings), config, load_engagement(settings), hour
+        )
 
 
 def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Publish what passed every audit, once."""
     from customer360 import increments
     from customer360 import publish as publishing
+    from customer360.docs import column_lineage
     from customer360.transform import VAULT_FILE, WORKSPACE_FILE, WORKSPACES, published_tables
 
     config = load_config(settings)
-    engine = _engine(settings)
+    engine = state.opened(settings)
     with _step(settings, run_id, "publish") as result:
         work_file = _work_file(settings, run_id)
         if work_file.exists():
@@ -618,6 +445,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                     connection.execute(f"drop schema if exists {schema} cascade")
                 result |= _sizes(connection)
                 quality_runs.tell(engine, connection, as_of)
+                column_lineage.tell(settings, connection)
         policy = config.policies.snapshots
         path = publishing.publish(
             settings,
@@ -664,7 +492,7 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
     config = load_config(settings)
     policy = config.policies.exports
-    engine = _engine(settings)
+    engine = state.opened(settings)
     snapshot = _published(settings, engine, run_id)
     with _step(settings, run_id, "activate", writes=False) as result:
         refusal = None
@@ -676,7 +504,14 @@ def activate(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
             log.warning(refusal)
             told = [asdict(finding) for finding in error.findings]
         for done in exports.export_all(
-            settings, engine, snapshot, as_of, run_id, policy, sending_refused=refusal
+            settings,
+            engine,
+            snapshot,
+            as_of,
+            run_id,
+            policy,
+            config=config,
+            sending_refused=refusal,
         ):
             result[done.name] = {
                 "status": done.status,
@@ -701,7 +536,7 @@ def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -
     from customer360.activation import sending
 
     config = load_config(settings)
-    engine = _engine(settings)
+    engine = state.opened(settings)
     snapshot = _published(settings, engine, run_id)
     with _step(settings, run_id, f"{DELIVER}{destination}", writes=False) as result:
         what = f"nothing is sent to {destination}"
@@ -719,7 +554,7 @@ def preview_delivery(
     from customer360.activation import sending
 
     config = load_config(settings)
-    engine = _engine(settings)
+    engine = state.opened(settings)
     snapshot = _published(settings, engine, run_id)
     plan, sample = sending.dry_run(
         settings, engine, config, destination, snapshot, as_of, run_id, out
@@ -762,7 +597,7 @@ def train(
     from customer360.scoring.scores import score_named
 
     config = load_config(settings)
-    engine = _engine(settings)
+    engine = state.opened(settings)
     wanted = score_named(model)
     snapshot = _published(settings, engine, run_id)
     trust.require(settings, config, as_of, snapshot, "scoring", "no challenger is trained")
@@ -799,192 +634,6 @@ def _texts_of(settings: Settings, config: Config, as_of: dt.date, run_id: str) -
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def status(settings: Settings) -> dict[str, Any]:
-    """The last run, in the shape that tools rely on (README, "What a run tells").
-
-    Raises:
-        Customer360Error: nothing has run yet.
-    """
-    load_config(settings)
-    engine = _engine(settings)
-    run = state.last_run(engine)
-    if run is None:
-        raise Customer360Error(f"company {settings.company} has no run yet: make run")
-    ingest = state.run_steps(engine, _ingest_id(run["as_of"]))
-    # The last attempt of each step is the one that counts.
-    done = {step["step"]: step for step in [*ingest, *state.run_steps(engine, run["run_id"])]}
-    stale = _settle_stale(done)
-    taken_up = done.pop(TAKEN_UP, None)
-    if taken_up and all(step["started_at"] > taken_up["started_at"] for step in done.values()):
-        taken_up = None  # everything was done anew since
-    results = {name: step["result"] or {} for name, step in done.items()}
-    audits = [result for name, result in results.items() if name.startswith("audit_")]
-    published = results.get("publish", {})
-    failed = [name for name, step in done.items() if step["status"] == "failed"]
-    exported = results.get("activate", {})
-    return {
-        "company": settings.company,
-        "run_id": run["run_id"],
-        "as_of": run["as_of"].isoformat(),
-        "status": run["status"],
-        "failed_step": failed[0] if failed else None,
-        "unbuilt": _unbuilt(engine, run["as_of"]),
-        "taken_up": {"at": taken_up["started_at"].isoformat(), **taken_up["result"]}
-        if taken_up
-        else None,
-        "sources": {
-            name: {**counts, "stale_days": stale.get(name, 0)}
-            for name, counts in results.get("load_raw", {}).get("sources", {}).items()
-        },
-        "customers": published.get("customers"),
-        "checks": {
-            kind: sum(audit.get(kind, 0) for audit in audits)
-            for kind in ("passed", "warned", "failed")
-        },
-        "weak_fields": results.get("audit_raw", {}).get("weak_fields", []),
-        "warnings": [text for step in results.values() for text in step.get("warnings", [])],
-        "model_alarms": results.get("score", {}).get("alarms", []),
-        "segments": [
-            {"name": name, "size": size} for name, size in published.get("segments", {}).items()
-        ],
-        "alerts": published.get("alerts"),
-        "snapshot": str(settings.snapshots_dir / run["snapshot"]) if run["snapshot"] else None,
-        "exports": exported,
-        "deliveries": {
-            name.removeprefix(DELIVER): result
-            for name, result in results.items()
-            if name.startswith(DELIVER)
-        },
-        "model": results.get("score", {}).get("model_version"),
-        "models": {
-            name: one["model_version"]
-            for name, one in results.get("score", {}).get("models", {}).items()
-        },
-        "reports": str(settings.reports_dir / run["run_id"]),
-        "seconds": {
-            name: round(step["seconds"], 2)
-            for name, step in done.items()
-            if step["seconds"] is not None
-        },
-    }
-
-
-def _unbuilt(engine: Engine, as_of: dt.date) -> dict[str, Any] | None:
-    """The newest day after ``as_of`` whose sources were asked and that was not built."""
-    day = state.last_day_of(engine, INGEST)
-    if day is None or day <= as_of:
-        return None
-    last = {step["step"]: step["status"] for step in state.run_steps(engine, _ingest_id(day))}
-    failed = [name.removeprefix("extract_") for name, ended in last.items() if ended == "failed"]
-    return {"as_of": day.isoformat(), "failed_sources": sorted(failed)}
-
-
-def _settle_stale(done: dict[str, Any]) -> dict[str, int]:
-    """Take out of a day's steps what was made good: by a later reading, or by policy.
-
-    Returns:
-        source -> days since its last delivery, of sources that the day was built without.
-    """
-    stale = {}
-    for name in [name for name in done if name.startswith("stale_")]:
-        source = name.removeprefix("stale_")
-        extract = done.get(f"extract_{source}")
-        if done[name]["status"] != "done":
-            continue
-        if extract is not None and extract["started_at"] > done[name]["started_at"]:
-            del done[name]
-            continue
-        done.pop(f"extract_{source}", None)
-        stale[source] = int(done[name]["result"]["stale_days"])
-    return stale
-
-
-def _unbuilt_in_words(unbuilt: dict[str, Any]) -> str:
-    failed = ", ".join(unbuilt["failed_sources"])
-    why = f"could not read {failed}" if failed else "its sources were read, no build has begun"
-    return f"{unbuilt['as_of']} is not built: {why}"
-
-
-def format_summary(status: dict[str, Any]) -> str:
-    """``status`` for a person."""
-    lines = [
-        f"{status['company']} as of {status['as_of']}: {status['status']}"
-        + (f" in step {status['failed_step']}" if status["failed_step"] else ""),
-        *([f"its gates: {status['reports']}"] if status["failed_step"] else []),
-        *([_unbuilt_in_words(status["unbuilt"])] if status["unbuilt"] else []),
-        *([_taken_up_line(status["taken_up"])] if status["taken_up"] else []),
-        "",
-        f"{'source':<20}{'read':>12}{'loaded':>12}{'duplicates':>12}{'quarantined':>12}",
-    ]
-    for name, counts in status["sources"].items():
-        cells = (counts[key] for key in ("read", "loaded", "duplicates", "quarantined"))
-        stale = f"   stale: {counts['stale_days']} days" if counts["stale_days"] else ""
-        lines.append(f"{name:<20}" + "".join(f"{cell:>12,}" for cell in cells) + stale)
-    checks = status["checks"]
-    lines += [
-        "",
-        f"customers  {status['customers'] or 0:,}",
-        f"checks     {checks['passed']} passed, {checks['warned']} warned, "
-        f"{checks['failed']} failed",
-        *[f"           warning: {text}" for text in status["warnings"]],
-        *_weak_lines(status["weak_fields"]),
-        f"alerts     {status['alerts'] or 0:,} churn alerts",
-        "",
-        *[f"segment    {part['name']:<24}{part['size']:>8,}" for part in status["segments"]],
-        "",
-        f"snapshot   {status['snapshot']}",
-        *[f"model      {name:<12}{version}" for name, version in status["models"].items()],
-        *[f"           alarm: {text}" for text in status["model_alarms"]],
-        f"reports    {status['reports']}",
-    ]
-    for name, done in status["exports"].items():
-        changes = f"+{done['added']:,} ~{done['changed']:,} -{done['removed']:,}"
-        lines.append(
-            f"export     {name:<20}{done['rows']:>8,} rows, {changes}  {done['path'] or ''}"
-            if done["path"]
-            else f"export     {name:<20}held back: {done['message']}"
-        )
-    lines += [_delivery_line(name, done) for name, done in status["deliveries"].items()]
-    seconds = status["seconds"]
-    lines += ["", "seconds    " + ", ".join(f"{name} {spent:g}" for name, spent in seconds.items())]
-    lines.append(f"           {sum(seconds.values()):.1f} in all steps")
-    return "\n".join(lines)
-
-
-def _delivery_line(name: str, done: dict[str, Any]) -> str:
-    if "rows" not in done:
-        return f"delivery   {name:<20}{done.get('error', 'not finished')}"
-    changes = f"+{done['added']:,} ~{done['changed']:,} -{done['removed']:,}"
-    waits = [f"{done[word]:,} {word}" for word in ("failed", "dead", "unknown") if done[word]]
-    held = sum(done["held"].values())
-    waits += [f"{held:,} held"] if held else []
-    tail = f"  ({', '.join(waits)})" if waits else ""
-    return f"delivery   {name:<20}{done['rows']:>8,} rows, {changes}  {done['status']}{tail}"
-
-
-def _weak_lines(weak: list[dict[str, Any]]) -> list[str]:
-    """Weak fields, the worst first; ``--json`` has them all."""
-    lines = [
-        f"weak       {each['field']}: {each['scale']} {trust.percent(each['share'])} on "
-        f"{each['day']}, limit {trust.percent(each['limit'])}"
-        for each in weak[:SHOWN_WEAK]
-    ]
-    if len(weak) > SHOWN_WEAK:
-        lines.append(f"           and {len(weak) - SHOWN_WEAK} more")
-    return lines
-
-
-def _taken_up_line(taken_up: dict[str, Any]) -> str:
-    moment = dt.datetime.fromisoformat(taken_up["at"])
-    runs = ", ".join(taken_up["runs"])
-    return f"cut off, and taken up again on {moment:%Y-%m-%d %H:%M} UTC: {runs}"
-
-
-def _ingest_id(as_of: dt.date) -> str:
-    """Extraction is no part of a build's run; its steps are kept by day."""
-    return f"{INGEST}{as_of.isoformat()}"
-
-
 @contextlib.contextmanager
 def _step(
     settings: Settings, run_id: str, name: str, *, writes: bool = True
@@ -992,7 +641,7 @@ def _step(
     """A recorded step of a run that has not been overtaken; one writer of the warehouse."""
     lock = writer_lock(settings, f"{name} of {run_id}") if writes else contextlib.nullcontext()
     with _mendable(settings, name), lock:
-        engine = _engine(settings)
+        engine = state.opened(settings)
         state.check_token(engine, run_id)
         with state.record_step(engine, run_id, name) as result:
             yield result
@@ -1007,12 +656,6 @@ def _mendable(settings: Settings, name: str) -> Iterator[None]:
         if not is_disk_full(error):
             raise
         raise disk_full(settings, name, error) from None
-
-
-def _engine(settings: Settings) -> Engine:
-    engine = state.engine(settings)
-    state.ensure(engine)
-    return engine
 
 
 def _work_file(settings: Settings, run_id: str) -> Path:

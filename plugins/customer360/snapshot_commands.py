@@ -41,8 +41,7 @@ def list_(as_json: bool) -> None:
     Example: customer360 snapshot list
     """
     settings = load_settings()
-    engine = state.engine(settings)
-    state.ensure(engine)
+    engine = state.opened(settings)
     found = publish.snapshot_list(settings, engine)
     if as_json:
         print_json({"snapshots": [dataclasses.asdict(one) for one in found]})
@@ -138,8 +137,7 @@ def rollback(to: str | None, as_json: bool) -> None:
     Example: customer360 snapshot rollback
     """
     settings = load_settings()
-    engine = state.engine(settings)
-    state.ensure(engine)
+    engine = state.opened(settings)
     before = publish.snapshot_path(settings)
     target = publish.find_snapshot(settings, to) if to else None
     after = publish.snapshot_rollback(settings, engine, target)

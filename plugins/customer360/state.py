@@ -235,6 +235,13 @@ def _begin_immediate(connection: Connection) -> None:
         ) from error
 
 
+def opened(settings: Settings) -> Engine:
+    """Engine of the company's decision state, with its tables made."""
+    store = engine(settings)
+    ensure(store)
+    return store
+
+
 def ensure(engine: Engine) -> None:
     """Create the tables that are missing; safe to call at any time from many processes.
 

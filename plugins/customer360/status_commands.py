@@ -15,10 +15,10 @@ def status(as_json: bool) -> None:
 
     Example: customer360 status --json
     """
-    from customer360 import pipeline
+    from customer360 import run_status
 
-    found = pipeline.status(load_settings())
-    click.echo(json.dumps(found, indent=1) if as_json else pipeline.format_summary(found))
+    found = run_status.status(load_settings())
+    click.echo(json.dumps(found, indent=1) if as_json else run_status.format_summary(found))
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -41,8 +41,7 @@ def dbt(arguments: tuple[str, ...]) -> None:
         generated = DBT_PROJECT / "models" / "staging" / GENERATED
         generated.write_text(dbt_sources(settings), encoding="utf-8")
         return
-    engine = state.engine(settings)
-    state.ensure(engine)
+    engine = state.opened(settings)
     run = state.last_run(engine)
     if run is None:
         raise Customer360Error(f"company {settings.company} has loaded nothing yet: make run")

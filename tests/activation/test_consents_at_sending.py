@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from customer360 import landing
-from customer360.activation import consents, sending
-from customer360.config import load_config
+from customer360.activation import consents, exports, stops, to_parcels
+from customer360.activation.declared import SEGMENT_MEMBERS
+from customer360.config import ExportPolicy, load_config
 from customer360.settings import PROJECT
 from tests.activation.test_webhook_deliveries import World, members, receiver, world  # noqa: F401, fixtures
 from tests.publish.company import DAY
@@ -100,10 +101,10 @@ def test_a_consent_that_is_gone_from_its_source_is_none(shop):
 
 def test_a_consent_taken_back_while_rows_are_sent_stops_those_that_are_left(shop, monkeypatch):
     shop.declare(purpose="offers", columns={"score": "offers"}, batch_size=1)
-    monkeypatch.setattr(sending, "WINDOW_ROWS", 1)
+    monkeypatch.setattr(to_parcels, "WINDOW_ROWS", 1)
     published = publish(shop)
     land(shop, [(1, "P1", "granted"), (2, "P2", "granted")])
-    honest = sending.Webhook.send
+    honest = to_parcels.Webhook.send
 
     def send_and_land(self, parcels):
         replies = honest(self, parcels)
@@ -111,7 +112,30 @@ def test_a_consent_taken_back_while_rows_are_sent_stops_those_that_are_left(shop
             land(shop, [(2, "P2", "withdrawn")])
         return replies
 
-    monkeypatch.setattr(sending.Webhook, "send", send_and_land)
+    monkeypatch.setattr(to_parcels.Webhook, "send", send_and_land)
     done = shop.deliver(published)
     assert done.held == {"no consent to marketing by sms": 1}
     assert shop.held() == {("a", "vip")}
+
+
+def exported(shop: World, published: tuple) -> tuple[list, dict]:
+    snapshot, as_of, run_id = published
+    config = load_config(shop.settings)
+    policy = ExportPolicy(purposes={"segment_members": "offers"})
+    done = exports.export(
+        shop.settings, shop.engine, snapshot, SEGMENT_MEMBERS, as_of, run_id, policy, config
+    )
+    rows = pq.read_table(done.path / "full.parquet")["customer_id"].to_pylist()
+    return rows, json.loads((done.path / "manifest.json").read_text())
+
+
+def test_an_export_asks_for_consent_when_it_is_written(shop):
+    published = publish(shop)
+    assert exported(shop, published)[0] == ["a", "b"]
+    land(shop, [(1, "P1", "granted"), (2, "P2", "withdrawn")])
+    rows, manifest = exported(shop, published)
+    assert rows == ["a"]
+    assert manifest["purpose"] == {"name": "offers", "basis": "consent", "consent": "marketing"}
+    assert manifest["changes"] == {"added": 0, "changed": 0, "removed": 1}
+    stops.suppress(shop.engine, ["a"], "erased", "asked for it")
+    assert exported(shop, published)[0] == []

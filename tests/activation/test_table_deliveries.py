@@ -7,7 +7,8 @@ import psycopg
 import pytest
 import yaml
 
-from customer360.activation import outbox, sending
+from customer360.activation import outbox, sending, stops
+from customer360.activation.receivers.postgres import PostgresTable
 from customer360.config import load_config
 from customer360.exceptions import DeliveryError, ReceiverUnavailableError
 from tests.collect.database_servers import mariadb_server, postgres_server  # noqa: F401, fixtures
@@ -129,7 +130,7 @@ def test_upsert_leaves_what_has_left_unless_nothing_allows_it_to_stay(desk):
     desk.send({"a": 1, "b": 2, "c": 3})
     desk.send({"a": 1, "c": 3})
     assert desk.held() == {"a": 1, "b": 2, "c": 3}
-    outbox.suppress(desk.engine, ["c"], "erased", "asked for it")
+    stops.suppress(desk.engine, ["c"], "erased", "asked for it")
     desk.send({"a": 1, "c": 3})
     assert desk.held() == {"a": 1, "b": 2}
 
@@ -193,3 +194,48 @@ def test_the_ledger_may_stand_in_postgresql(company, postgres_server, monkeypatc
         rows = book.connection.execute("select customer_id, status from ledger order by 1")
         assert rows.fetchall() == [(name, "acknowledged") for name in "abc"]
     assert desk.send({"a": 9, "c": 3}, NEXT).status == "unchanged"
+
+
+def test_many_rows_stand_in_parts_of_the_ledger_and_are_known_one_by_one(pg_desk, monkeypatch):
+    monkeypatch.setattr(outbox, "BULK_ROWS", 2)
+    pg_desk.send({"a": 1, "b": 2, "c": 3})
+    pg_desk.server.run(
+        "insert into desk.members (customer_id, segment, score, written_by) "
+        "values ('x', 'vip', 100, 'Ann')"
+    )
+    done = pg_desk.send({"a": 9, "b": 8, "c": 3, "x": 5}, NEXT)
+    assert (done.counts["changed"], done.failed) == (2, 1)
+    for _ in range(3):  # as it stands, made anew, gathered into one part
+        with outbox.Outbox.open(pg_desk.settings, pg_desk.engine, "desk") as book:
+            rows = book.connection.execute(
+                "select customer_id, status, received_hash = payload_hash from ledger order by 1"
+            ).fetchall()
+            assert rows == [(who, "acknowledged", True) for who in "abc"] + [("x", "failed", None)]
+            monkeypatch.setattr(outbox, "MAX_SCATTER", 0)
+            book.gather()
+            book.rebuild()
+    assert outbox.states(pg_desk.engine, "desk") == {"acknowledged": 3, "failed": 1}
+    (row,) = outbox.rows(pg_desk.engine, "desk", "a", None, 10)
+    assert (row["status"], row["change"], row["run_id"]) == ("acknowledged", "changed", "run2")
+    before = pg_desk.ask("select max(written_at) from desk.members")
+    assert pg_desk.send({"a": 9, "b": 8, "c": 3}, NEXT).status == "unchanged"
+    assert pg_desk.ask("select max(written_at) from desk.members") == before
+
+
+def test_a_key_that_somebody_writes_meanwhile_stays_theirs(pg_desk, monkeypatch):
+    pg_desk.send({"a": 1})
+    honest = PostgresTable._count
+
+    def meanwhile(table, sql):
+        if sql.startswith("insert") and "on conflict" not in sql:
+            pg_desk.server.run(
+                "insert into desk.members (customer_id, segment, score, written_by) "
+                "values ('b', 'vip', 100, 'Ann') on conflict do nothing"
+            )
+            sql = sql[: sql.index("and not exists")]  # as a server sees that does not see it yet
+        return honest(table, sql)
+
+    monkeypatch.setattr(PostgresTable, "_count", meanwhile)
+    done = pg_desk.send({"a": 1, "b": 2, "c": 3})
+    assert (done.counts["added"], done.failed) == (1, 1)
+    assert pg_desk.held() == {"a": 1, "b": 100, "c": 3}

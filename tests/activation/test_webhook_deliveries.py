@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from customer360 import state
-from customer360.activation import outbox, sending
+from customer360.activation import outbox, sending, stops, to_parcels
 from customer360.config import load_config
 from customer360.exceptions import (
     BusyError,
@@ -20,7 +20,10 @@ from customer360.exceptions import (
 from tests.activation.receiver import Receiver
 from tests.publish.company import DAY, open_state, publish_tables
 
-TABLES = {"segment_members": {"key": ["segment", "customer_id"]}}
+TABLES = {
+    "touch_plan": {"key": ["touch_id", "customer_id"]},
+    "segment_members": {"key": ["segment", "customer_id"]},
+}
 PURPOSES = {
     "care": {"description": "Service to customers", "basis": "contract"},
     "offers": {"description": "Offers", "basis": "consent", "consent": "marketing",
@@ -67,6 +70,10 @@ class World:
             "retry": {"attempts": 3, "first_wait": 0, "give_up_after": 2}, "parallel": 1,
             **changed,
         }  # fmt: skip
+        self.declare_only(declared)
+
+    def declare_only(self, declared: dict) -> None:
+        """The one destination ``tool``, of whatever kind."""
         section = {"purposes": PURPOSES, "destinations": {"tool": declared}}
         path = self.company.root / "config" / "destinations.yml"
         path.write_text(yaml.safe_dump({"tiny": section}))
@@ -75,7 +82,7 @@ class World:
         self.runs += 1
         run_id = f"run{self.runs}"
         tables = {"segment_members": members(*rows), **tables}
-        info = {"tables": TABLES}
+        info = {"tables": {name: TABLES[name] for name in TABLES if name in tables}}
         snapshot = publish_tables(self.settings, run_id, as_of, info, **tables)
         return snapshot, as_of, run_id
 
@@ -231,7 +238,7 @@ def test_a_column_without_a_basis_of_its_own_goes_empty(world):
 def test_who_is_suppressed_is_removed_everywhere(world):
     rows = [("a", "vip", 1), ("b", "vip", 1)]
     world.send(rows)
-    outbox.suppress(world.engine, ["a"], "erased", "asked for it")
+    stops.suppress(world.engine, ["a"], "erased", "asked for it")
     done = world.send(rows)
     assert done.counts["removed"] == 1
     assert world.held() == {("b", "vip")}
@@ -239,25 +246,25 @@ def test_who_is_suppressed_is_removed_everywhere(world):
 
 def test_sending_can_be_stopped_at_once_between_requests(world, monkeypatch):
     world.declare(batch_size=1)
-    monkeypatch.setattr(sending, "WINDOW_ROWS", 1)
-    outbox.stop_sending(world.engine, "wrong prices")
+    monkeypatch.setattr(to_parcels, "WINDOW_ROWS", 1)
+    stops.stop_sending(world.engine, "wrong prices")
     published = world.publish([(name, "vip", 1) for name in "abc"])
     with pytest.raises(SendingStoppedError, match="wrong prices"):
         world.deliver(published)
     assert not world.receiver.requests
-    outbox.start_sending(world.engine)
-    honest = sending.Webhook.send
+    stops.start_sending(world.engine)
+    honest = to_parcels.Webhook.send
 
     def send_and_stop(self, parcels):
-        outbox.stop_sending(world.engine, "stop")
+        stops.stop_sending(world.engine, "stop")
         return honest(self, parcels)
 
-    monkeypatch.setattr(sending.Webhook, "send", send_and_stop)
+    monkeypatch.setattr(to_parcels.Webhook, "send", send_and_stop)
     with pytest.raises(SendingStoppedError):
         world.deliver(published)
     assert len(world.receiver.requests) == 1
-    monkeypatch.setattr(sending.Webhook, "send", honest)
-    outbox.start_sending(world.engine)
+    monkeypatch.setattr(to_parcels.Webhook, "send", honest)
+    stops.start_sending(world.engine)
     assert world.deliver(published).counts["added"] == 2
     assert len(world.receiver.effects) == 3
 
@@ -271,9 +278,9 @@ def test_a_part_that_empties_or_grows_tenfold_waits_for_a_person(world):
     with pytest.raises(SendingStoppedError, match=r"new: 1 rows before, 21 now; vip: 1 .* 0 now"):
         world.deliver(published)
     assert len(world.receiver.requests) == 1
-    assert outbox.confirm_parts(world.engine, "tool") == 2
+    assert stops.confirm_parts(world.engine, "tool") == 2
     assert world.deliver(published).counts == {"added": 20, "changed": 0, "removed": 1}
-    assert not outbox.stopped_parts(world.engine, "tool")
+    assert not stops.stopped_parts(world.engine, "tool")
 
 
 def test_a_message_for_people_lacks_no_value(world):
@@ -337,11 +344,11 @@ def test_a_cut_off_request_goes_again_without_whom_may_not_be_sent_any_more(worl
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sending.Webhook, "send", cut)
+        patch.setattr(to_parcels.Webhook, "send", cut)
         with pytest.raises(KeyboardInterrupt):
             world.deliver(published)
     assert not world.receiver.requests
-    outbox.suppress(world.engine, ["a"], "erased", "asked for it")
+    stops.suppress(world.engine, ["a"], "erased", "asked for it")
     world.deliver(published)
     told = [row for _, body, _ in world.receiver.requests for row in body["rows"]]
     assert [(row["customer_id"], row["change"]) for row in told] == [
@@ -361,3 +368,26 @@ def test_the_ledger_moves_from_the_store_of_the_version_before(settings):
     with engine.begin() as connection:
         connection.exec_driver_sql("select version, file_hash from exports")
         connection.exec_driver_sql("select payload_hash from deliveries")
+
+
+def test_a_row_whose_day_is_over_is_not_taken_back(world, receiver):
+    def plan(*rows: tuple[str, str]) -> str:
+        listed = " union all ".join(f"select '{who}', '{who}', date '{on}'" for who, on in rows)
+        return f"select * from ({listed}) as planned(customer_id, touch_id, plan_on)"
+
+    world.declare(**{"from": "touch_plan"}, columns={}, passes="plan_on")
+    next_day, day_after = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
+    world.send((), DAY, touch_plan=plan(("a", next_day), ("b", next_day)))
+    world.send((), DAY, touch_plan=plan(("a", next_day)))
+    assert receiver.requests[-1][1]["rows"][0]["change"] == "removed"
+    done = world.send((), next_day, touch_plan=plan(("c", day_after)))
+    assert done.counts == {"added": 1, "changed": 0, "removed": 0}
+
+
+def test_who_was_merged_is_removed_with_the_name_of_the_successor(world, receiver):
+    world.send([("a", "vip", 1), ("b", "vip", 1)])
+    merged = "select 'b' as old_id, 'c' as new_id, 'merge' as reason"
+    world.send([("a", "vip", 1), ("c", "vip", 1)], customer_id_map=merged)
+    told = {row["customer_id"]: row for row in receiver.requests[-1][1]["rows"]}
+    assert (told["b"]["change"], told["b"]["successor_id"]) == ("removed", "c")
+    assert "successor_id" not in told["c"]

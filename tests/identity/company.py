@@ -60,9 +60,13 @@ class Company:
         for key in [key for key in self.identifiers if key[0] == record_id]:
             del self.identifiers[key]
 
-    def connect(self, order: int = 0) -> duckdb.DuckDBPyConnection:
-        """The inputs as relations; ``order`` shuffles the rows."""
-        con = duckdb.connect(config={"threads": 2})
+    def connect(self, order: int = 0, *, kept: bool = False) -> duckdb.DuckDBPyConnection:
+        """The inputs as relations; ``order`` shuffles the rows.
+
+        With ``kept`` in a file that holds the tables of the last run, as the nightly chain's does.
+        """
+        file = self.folder / "work.duckdb" if kept else ":memory:"
+        con = duckdb.connect(str(file), config={"threads": 2})
         rows = [{"record_id": key, **fields} for key, fields in self.records.items()]
         held = list(self.identifiers.items())
         if order:
@@ -79,9 +83,17 @@ class Company:
         }))  # fmt: skip
         return con
 
-    def run(self, run_id: str, day: dt.date = DAY, order: int = 0, learn: bool | None = None):
+    def run(
+        self,
+        run_id: str,
+        day: dt.date = DAY,
+        order: int = 0,
+        learn: bool | None = None,
+        *,
+        kept: bool = False,
+    ) -> duckdb.DuckDBPyConnection:
         """Resolve; the connection holds the tables, ``summary`` what was told."""
-        con = self.connect(order)
+        con = self.connect(order, kept=kept)
         self.summary = resolve_company(
             con, self.settings, self.engine, run_id=run_id, as_of=day, learn=learn,
             config=self.config,
@@ -91,6 +103,18 @@ class Company:
     def resolve(self, run_id: str, **options) -> dict[str, str]:
         """record_id -> customer_id."""
         return customers(self.run(run_id, **options))
+
+
+def tables(con: duckdb.DuckDBPyConnection) -> dict[str, list]:
+    """What schema ``identity`` says: table -> rows in order."""
+    names = con.execute(
+        "SELECT table_name FROM duckdb_tables() "
+        "WHERE schema_name = 'identity' AND table_name <> 'told_run'"
+    ).fetchall()
+    return {
+        name: sorted(map(repr, con.execute(f"SELECT * FROM identity.{name}").fetchall()))
+        for (name,) in names
+    }
 
 
 def customers(con: duckdb.DuckDBPyConnection) -> dict[str, str]:

@@ -382,7 +382,7 @@ def test_a_kill_between_memory_and_store_is_mended_by_the_rerun(company, monkeyp
 
     company.add("crm.people:k1", full_name="任小满", member_no="M1")
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from customer360.identity import decisions
-from tests.identity.company import DAY, Company, add_crowd, groups
+from tests.identity.company import DAY, Company, add_crowd, customers, groups, tables
 
 EXAMPLES = int(os.environ.get("CUSTOMER360_EXAMPLES", "5"))
 
@@ -58,7 +58,7 @@ changes = st.one_of(
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory) -> Company:
     company = add_crowd(Company(tmp_path_factory.mktemp("learned")), 50)
-    company.resolve("first")
+    company.run("first", kept=True).close()
     return company
 
 
@@ -96,17 +96,19 @@ def test_increments_equal_a_full_run_under_one_version(learned, days):
         for number, day in enumerate(days):
             for change in day:
                 apply(company, change)
-            by_parts = company.resolve(
-                f"day-{number}", day=DAY + dt.timedelta(days=number), learn=False
-            )
+            day_of = DAY + dt.timedelta(days=number)
+            with company.run(f"day-{number}", day=day_of, learn=False, kept=True) as con:
+                by_parts, told_by_parts = customers(con), tables(con)
             assert company.summary["mode"] == "increment"
         whole = copied(company, Path(name) / "whole")
         with duckdb.connect(str(whole.settings.data_dir / "identity.duckdb")) as own:
             own.execute("DELETE FROM seen")  # whatever it reads now has changed
-        at_once = whole.resolve("whole", day=DAY + dt.timedelta(days=9), learn=False)
+        con = whole.run("whole", day=DAY + dt.timedelta(days=9), learn=False)
+        at_once = customers(con)
         assert whole.summary["recomputed_records"] == len(whole.records)
         assert groups(by_parts) == groups(at_once)
         assert by_parts == at_once
+        assert told_by_parts == tables(con)
 
 
 def test_a_small_change_recomputes_little(learned, tmp_path):

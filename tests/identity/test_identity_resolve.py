@@ -6,6 +6,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
+from customer360.exceptions import ConfigError
 from customer360.identity.commands import identity
 from customer360.identity.explain import strongest_path
 
@@ -83,6 +84,52 @@ def test_a_table_of_nothing_but_addresses_links_the_same_ones(tmp_path, resolver
     found = resolver(tmp_path, rows)
     assert all(found[f"r{number}"] == found[f"r{number + 700}"] for number in range(700))
     assert len(set(found.values())) == 700
+
+
+@pytest.mark.parametrize(
+    ("decided", "why"),
+    [
+        ([("one-1", "nobody", "must_link")], "line 2: one of its records is not in the table"),
+        ([("one-1", "one-1", "must_link")], "line 2: a record is paired with itself"),
+        ([("one-1", "one-2", "perhaps")], "line 2: kind is neither"),
+        ([("one-1", "one-2", kind) for kind in ("must_link", "cannot_link")], "line 2: the pair"),
+        (
+            [
+                ("one-1", "one-2", "must_link"),
+                ("one-2", "rec-1", "must_link"),
+                ("one-1", "rec-1", "cannot_link"),
+            ],
+            "line 4 keeps two records apart",
+        ),
+    ],
+)
+def test_decisions_that_cannot_be_obeyed_are_named(tmp_path, rows, resolver, decided, why):
+    with pytest.raises(ConfigError, match=why):
+        resolver(tmp_path, rows, constraints=decided)
+
+
+def test_a_date_format_that_no_birthday_has_is_an_error(tmp_path, resolver):
+    rows = [
+        {"record_id": str(number), "full_name": "Ann Lee", "birthday": "in spring"}
+        for number in range(3)
+    ]
+    mapping = """
+        fields: {record_id: record_id, full_name: full_name, birthday: birthday}
+        date_format: "%Y%m%d"
+    """
+    with pytest.raises(ConfigError, match="none of 3 birthdays"):
+        resolver(tmp_path, rows, mapping)
+
+
+def test_what_is_read_is_never_overwritten(tmp_path, rows):
+    records, mapping = tmp_path / "people.csv", tmp_path / "people.yml"
+    records.write_text("record_id,full_name\n1,Ann Lee\n", encoding="utf-8")
+    mapping.write_text("fields: {record_id: record_id, full_name: full_name}", encoding="utf-8")
+    for out in (records, mapping, tmp_path / "out.xlsx"):
+        command = ["resolve", str(records), "--mapping", str(mapping), "--out", str(out)]
+        assert isinstance(CliRunner().invoke(identity, command).exception, ConfigError), out
+    assert records.read_text(encoding="utf-8").startswith("record_id,full_name")
+    assert mapping.read_text(encoding="utf-8").startswith("fields")
 
 
 def test_identifiers_alone_are_enough(tmp_path, resolver):

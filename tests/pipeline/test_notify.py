@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from customer360 import connections, pipeline
+from customer360 import connections, pipeline, run_status
 from customer360.declarations import declared_sources
 from customer360.exceptions import GateError
 from customer360.notify import Finding, send
@@ -166,7 +166,7 @@ def test_a_source_that_delivers_nothing_reaches_a_person_and_so_does_one_that_fa
     (told,) = receiver.bodies[1:]
     assert (told["kind"], told["source"], told["day"]) == ("freshness", "till", str(silent))
     # Profiles need a consent, and policies do not say where it is recorded.
-    weak = pipeline.status(settings)["weak_fields"]
+    weak = run_status.status(settings)["weak_fields"]
     assert {(each["field"], each["scale"]) for each in weak} == {
         (f"customer_file.demographics.{name}", "compliant")
         for name in (
@@ -174,7 +174,7 @@ def test_a_source_that_delivers_nothing_reaches_a_person_and_so_does_one_that_fa
             "household_comp", "kids_count",
         )
     }  # fmt: skip
-    text = pipeline.format_summary(pipeline.status(settings))
+    text = run_status.format_summary(run_status.status(settings))
     assert "compliant 0 % on 2017-10-29, limit 100 %" in text
     assert "and 2 more" in text
     page = (settings.reports_dir / "silent" / "raw.html").read_text()

@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from customer360 import pipeline, state
+from customer360 import pipeline, run_status, state
 from customer360.activation import exports
 from customer360.config import load_config
 from customer360.exceptions import GateError
@@ -64,8 +64,8 @@ def test_scoring_refuses_a_weak_field_and_names_scale_value_limit_and_mend(
     text = str(caught.value)
     assert f"{FIELD}: accurate 94.9 % of 200 rows on 2017-10-29, needs 95 %; correct the" in text
     assert [finding.kind for finding in caught.value.findings] == ["trust"]
-    assert pipeline.status(company.settings)["status"] == "failed"
-    assert pipeline.status(company.settings)["failed_step"] == step
+    assert run_status.status(company.settings)["status"] == "failed"
+    assert run_status.status(company.settings)["failed_step"] == step
 
     marts(("2017-10-28", 100, 0.1), ("2017-10-29", 200, 0.95))
     with pytest.raises(ReachedError):
@@ -114,7 +114,7 @@ def test_alerts_are_held_back_while_sending_cannot_be_trusted_and_the_rest_goes_
     monkeypatch.setattr(exports, "export", written)
     done = pipeline.activate(settings, LAST_DAY, "run")
     assert [finding["kind"] for finding in done["findings"]] == ["trust"]
-    found = pipeline.status(settings)
+    found = run_status.status(settings)
     states = {name: export["status"] for name, export in found["exports"].items()}
     assert states == {
         "segment_members": "written",
@@ -122,6 +122,7 @@ def test_alerts_are_held_back_while_sending_cannot_be_trusted_and_the_rest_goes_
         "customer_id_map": "written",
     }
     assert f"{FIELD}: accurate 50 %" in found["exports"]["churn_alerts"]["message"]
-    assert "churn_alerts        held back: alerts are held back: fields" in pipeline.format_summary(
-        found
+    assert (
+        "churn_alerts        held back: alerts are held back: fields"
+        in run_status.format_summary(found)
     )

@@ -1,7 +1,7 @@
 """Every score of the chain: trained, kept, scored into a table, and clear about what is missing."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 
 import duckdb
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 
 from customer360 import state
 from customer360.scoring import nightly
-from customer360.scoring.personas import write_last_segments
+from customer360.scoring.personas import write_last_groups
 from customer360.scoring.scores import SCORES, score_named
 from customer360.settings import load_settings
 
@@ -230,10 +230,10 @@ def test_what_the_last_snapshot_said_is_taken_over_where_it_said_it(tmp_path):
             "create table customer_value as select 'c1' as customer_id, 'high' as value_tier"
         )
     with duckdb.connect() as connection:
-        write_last_segments(connection, snapshot, date(2026, 1, 24))
+        write_last_groups(connection, snapshot, date(2026, 1, 24))
         rows = connection.execute("from scores.last_segments").fetchall()
         assert rows == [("c1", "value_tier", "high", date(2026, 1, 24))]
-        write_last_segments(connection, None, None)
+        write_last_groups(connection, None, None)
         assert connection.execute("from scores.last_segments").fetchall() == []
 
 
@@ -242,3 +242,32 @@ def test_an_unknown_model_is_named_with_those_that_there_are():
 
     with pytest.raises(Customer360Error, match="there are churn, value"):
         score_named("chrn")
+
+
+def test_drift_that_scoring_tells_of_makes_a_training_due_before_the_week_is_over(
+    shop, settings, engine
+):
+    """The steps of the DAGs one after the other: score, ``model_runs``, publish, train."""
+    score = score_named("churn")
+    first = nightly.train_if_needed(settings, engine, score, nightly.Given(shop, AS_OF, HORIZON))
+    later = nightly.Given(shop, AS_OF + timedelta(days=2), HORIZON)
+    nightly.write_runs(
+        shop,
+        "quiet",
+        later.as_of,
+        {"churn": nightly.score_into(settings, engine, score, later)},
+    )
+    shop.execute("create view model_runs as from scores.model_runs")
+    assert nightly.why_due(settings, engine, score, later) is None
+    # Two of three customers stop coming.
+    shop.execute("delete from orders where ordered_on > '2025-12-01' and hash(customer_id) % 3 > 0")
+    told = nightly.score_into(settings, engine, score, later)
+    assert any("has drifted" in alarm for alarm in told["alarms"])
+    nightly.write_runs(shop, "drifted", later.as_of, {"churn": told})
+    due = nightly.why_due(settings, engine, score, later)
+    assert due is not None
+    assert due.startswith("drift: churn")
+    again = nightly.train_challenger(settings, engine, score, later)
+    assert again["model_version"] != first["model_version"]
+    assert again["status"] in ("champion", "refused")
+    assert nightly.why_due(settings, engine, score, later) is None

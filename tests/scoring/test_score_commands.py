@@ -72,6 +72,19 @@ def test_one_class_is_a_clear_error_and_nothing_is_written(tmp_path: Path) -> No
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_the_order_of_the_rows_changes_no_score(tmp_path: Path) -> None:
+    mapping = "fields: {customer_id: id, label: left}"
+    frame = customers()
+    shuffled = frame.sample(frac=1.0, random_state=2)
+    scores = []
+    for name, given in (("one", frame), ("two", shuffled)):
+        (tmp_path / name).mkdir()
+        _, out = run(tmp_path / name, "churn-labelled", given, mapping, "--folds", "2")
+        assert list(out["customer_id"]) == list(given["id"])
+        scores.append(out.set_index("customer_id")["churn_probability"].sort_index())
+    pd.testing.assert_series_equal(*scores)
+
+
 def texts() -> pd.DataFrame:
     good, bad = ["质量很好", "非常满意", "great value"], ["太差了", "很失望", "terrible"]
     rows = [f"{word} {number % 7}" for number in range(40) for word in (*good, *bad)]
@@ -149,3 +162,30 @@ def test_uplift_reports_qini_and_a_verdict(tmp_path: Path) -> None:
     assert len(out) == figures["rows"] == int((arm != "Phone").sum())
     young = age[arm != "Phone"] < 40
     assert out["uplift"][young].mean() > out["uplift"][~young].mean() + 0.05
+
+
+def campaign(rows: int = 900) -> pd.DataFrame:
+    random = np.random.default_rng(3)
+    arm = random.choice(["mail", "sms", "none"], rows)
+    visit = (random.random(rows) < 0.2 + 0.2 * (arm == "mail")).astype(int)
+    return pd.DataFrame({"arm": arm, "age": random.integers(18, 80, rows), "visit": visit})
+
+
+def test_a_third_arm_is_neither_control_nor_forgotten(tmp_path: Path) -> None:
+    fields = "fields: {treatment: arm, outcome: visit}\ntreatment_value: mail\n"
+    with pytest.raises(SourceError, match=r"none, sms; set `control_value:`"):
+        run(tmp_path, "uplift", campaign(), fields)
+    figures, out = run(
+        tmp_path, "uplift", campaign(), fields + "control_value: none\n", "--folds", "2"
+    )
+    assert any("rows of other arms (sms) are left out" in note for note in figures["notes"])
+    assert figures["rows"] == len(out) == int((campaign()["arm"] != "sms").sum())
+
+
+def test_where_there_may_be_no_effect_no_share_of_it_is_told(tmp_path: Path) -> None:
+    frame = campaign()
+    frame["visit"] = np.random.default_rng(4).integers(0, 2, len(frame))
+    frame = frame[frame["arm"] != "sms"]
+    fields = "fields: {treatment: arm, outcome: visit}\ntreatment_value: mail\n"
+    figures, _ = run(tmp_path, "uplift", frame, fields, "--folds", "2")
+    assert figures["top_half"] is None

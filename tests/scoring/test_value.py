@@ -69,10 +69,36 @@ def test_a_short_history_is_forecast_by_the_process_alone(shop):
     assert (scores["expected_orders_high"] >= scores["expected_orders"]).all()
 
 
-def test_nobody_who_came_back_is_a_clear_error(shop):
+def test_where_nobody_came_back_the_pace_is_assumed_and_said_to_be(shop):
     shop.execute("delete from orders where ordered_on > '2025-01-01'")
-    with pytest.raises(ModelError, match=r"second day|needed"):
+    fitted = fit_value(shop, date(2025, 1, 2), 28)
+    assert fitted.report is None
+    assert "too little history" in fitted.why
+    assert "its pace is assumed" in fitted.why
+    scores = score_value(shop, fitted)
+    assert scores["expected_orders"].between(0, 4).all()
+    assert (scores["expected_spend"] > 0).all()
+
+
+def test_without_any_order_there_is_a_clear_error(shop):
+    shop.execute("delete from orders")
+    with pytest.raises(ModelError, match="no orders until"):
         fit_value(shop, date(2025, 1, 2), 28)
+
+
+def test_the_total_follows_the_last_window_that_may_be_looked_at(shop, load_orders):
+    """A shop whose customers suddenly buy twice as often: older levels know nothing of it."""
+    as_of, horizon = date(2026, 1, 31), 28
+    since = as_of - timedelta(days=2 * horizon)
+    shop.execute(
+        "insert into orders select customer_id, ordered_on, amount_cents, quantity from orders "
+        "where ordered_on > ?",
+        [since],
+    )
+    fitted = fit_value(shop, as_of, horizon)
+    assert all(factor > 1.2 for factor in fitted.model.fresh["orders"].values())
+    report = fitted.report[fitted.report["target"] == "orders"].set_index("forecast")
+    assert report.loc[fitted.model.chosen["orders"], "total"] == pytest.approx(1.0, abs=0.35)
 
 
 def test_the_level_is_mended_without_changing_the_order():

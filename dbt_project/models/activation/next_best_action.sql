@@ -1,4 +1,5 @@
--- The first action of config/audiences.yml whose rule holds for a customer.
+-- The first action of config/audiences.yml whose rule holds for a customer; where it has been measured, the
+-- one with the greatest measured effect among the measured ones that hold. What is proven to do harm is left.
 with candidates as (
     select
         cast(null as varchar) as customer_id,
@@ -24,9 +25,73 @@ with candidates as (
     {%- endfor %}
 ),
 
+proofs as (
+    select
+        cast(null as varchar) as rule,
+        cast(null as varchar) as purpose
+    where false
+    {%- for one in var('next_best_actions') %}
+    {%- for purpose in one.measured_by %}
+    union all
+    select
+        '{{ one.name }}' as rule,
+        '{{ purpose | replace("'", "''") }}' as purpose
+    {%- endfor %}
+    {%- endfor %}
+),
+
+purposes as (
+    select distinct
+        purpose,
+        purpose_effect,
+        purpose_effect_low,
+        purpose_effect_high
+    from {{ ref('campaign_effect') }}
+),
+
+-- Of several purposes that prove one action the surest speaks.
+effects as (
+    select
+        proofs.rule,
+        purposes.*
+    from proofs
+    inner join purposes on proofs.purpose = purposes.purpose
+    qualify row_number() over (
+        partition by proofs.rule
+        order by purposes.purpose_effect_high - purposes.purpose_effect_low, purposes.purpose
+    ) = 1
+),
+
+harmless as (
+    select
+        candidates.*,
+        effects.purpose,
+        effects.purpose_effect,
+        effects.purpose_effect_low,
+        effects.purpose_effect_high,
+        effects.rule is not null as is_measured
+    from candidates
+    left join effects on candidates.rule = effects.rule
+    where effects.rule is null or effects.purpose_effect_high >= 0
+),
+
+-- The measured ones take the places that they hold together, the greatest effect the first of them.
+placed as (
+    select
+        harmless.*,
+        case
+            when is_measured then min(place) over (partition by customer_id, is_measured)
+            else place
+        end as best_place
+    from harmless
+),
+
 chosen as (
-    select * from candidates
-    qualify row_number() over (partition by customer_id order by place) = 1
+    select * from placed
+    qualify row_number() over (
+        partition by customer_id
+        order by best_place, purpose_effect desc, place
+    ) = 1
 )
 
 select
@@ -38,7 +103,12 @@ select
     chosen.owner,
     coalesce(chosen.channel, preferred.channel) as channel,
     preferred.best_from_hour as from_hour,
-    risk.value_at_risk_cents
+    risk.value_at_risk_cents,
+    case when chosen.is_measured then 'measured' else 'rule' end as basis,
+    chosen.purpose as measured_by,
+    chosen.purpose_effect as measured_effect,
+    chosen.purpose_effect_low as measured_effect_low,
+    chosen.purpose_effect_high as measured_effect_high
 from chosen
 left join {{ ref('churn_risk') }} as risk on chosen.customer_id = risk.customer_id
 left join {{ ref('channel_preference') }} as preferred

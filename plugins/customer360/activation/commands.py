@@ -22,8 +22,7 @@ def list_(name: str | None, as_json: bool) -> None:
     \b
     Example: customer360 export list segment_members
     """
-    engine = state.engine(load_settings())
-    state.ensure(engine)
+    engine = state.opened(load_settings())
     rows = ledger.entries(engine, name)
     if as_json:
         print_json({"exports": [dict(row) for row in rows]})
@@ -47,7 +46,6 @@ def acknowledge(name: str, sha256: str) -> None:
     \b
     Example: customer360 export acknowledge churn_alerts "$(sha256sum < full.parquet | cut -c-64)"
     """
-    engine = state.engine(load_settings())
-    state.ensure(engine)
+    engine = state.opened(load_settings())
     ledger.acknowledge(engine, name, sha256)
     click.echo(f"{name}: the next changes lead on from {sha256[:12]}", err=True)

@@ -8,7 +8,7 @@ import click
 from sqlalchemy import Engine, func, select
 
 from customer360 import state
-from customer360.activation import outbox
+from customer360.activation import outbox, stops
 from customer360.activation.destinations import load_destinations, one_destination
 from customer360.exceptions import Customer360Error
 from customer360.output import JSON_OPTION, print_json
@@ -20,8 +20,7 @@ SHOWN = 50
 
 def _open() -> tuple[Settings, Engine]:
     settings = load_settings()
-    engine = state.engine(settings)
-    state.ensure(engine)
+    engine = state.opened(settings)
     return settings, engine
 
 
@@ -115,7 +114,6 @@ def list_(as_json: bool) -> None:
 def _summary(engine: Engine, name: str) -> dict[str, Any]:
     sendings = outbox.sendings
     with engine.begin() as connection:
-        counts = dict(connection.execute(outbox.states_query(name)).tuples().all())
         last = (
             connection.execute(
                 select(sendings.c.status, sendings.c.intended_at.label("at"), sendings.c.answer)
@@ -131,10 +129,10 @@ def _summary(engine: Engine, name: str) -> dict[str, Any]:
                 sendings.c.destination == name, sendings.c.status == "intended"
             )
         ).scalar_one()
-    parts = outbox.stopped_parts(engine, name)
+    parts = stops.stopped_parts(engine, name)
     return {
         "destination": name,
-        "rows": counts,
+        "rows": outbox.states(engine, name),
         "cut_off_sendings": open_,
         "last": dict(last) if last else None,
         "stopped": [dict(part) for part in parts],
@@ -204,7 +202,7 @@ def confirm(name: str, verdict: str | None, customer: str | None) -> None:
     settings, engine = _open()
     one_destination(settings, name)
     if verdict is None:
-        count = outbox.confirm_parts(engine, name)
+        count = stops.confirm_parts(engine, name)
         said = f"{count} stopped parts are confirmed; the next run, or customer360 activate, sends"
         click.echo(f"{name}: {said if count else 'nothing is stopped'}", err=True)
         return
@@ -227,7 +225,7 @@ def stop(because: str) -> None:
     Example: customer360 sending stop --because "wrong prices in the offers"
     """
     _, engine = _open()
-    outbox.stop_sending(engine, because)
+    stops.stop_sending(engine, because)
     click.echo("all sending is stopped", err=True)
 
 
@@ -239,7 +237,7 @@ def start() -> None:
     Example: customer360 sending start
     """
     _, engine = _open()
-    outbox.start_sending(engine)
+    stops.start_sending(engine)
     click.echo("sending is on", err=True)
 
 
@@ -252,7 +250,7 @@ def status(as_json: bool) -> None:
     Example: customer360 sending status
     """
     _, engine = _open()
-    stopped = outbox.why_stopped(engine)
+    stopped = stops.why_stopped(engine)
     if as_json:
         print_json({"is_on": stopped is None, "stopped": dict(stopped) if stopped else None})
     elif stopped:
@@ -271,5 +269,5 @@ def suppress(customer_ids: tuple[str, ...], because: str) -> None:
     Example: customer360 sending suppress c8a42765f108275d1 --because "asked by phone"
     """
     _, engine = _open()
-    outbox.suppress(engine, customer_ids, "suppressed", because)
+    stops.suppress(engine, customer_ids, "suppressed", because)
     click.echo(f"{len(customer_ids)} customers are sent nothing any more", err=True)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from customer360.activation.declared import EXPORTS
 from customer360.config import Name, Strict, explain
 from customer360.exceptions import ConfigError
 from customer360.settings import Settings
@@ -90,6 +91,8 @@ class Common(Strict):
             table's key always goes, for the row's purpose.
         identifiers: column -> table of records whose key the receiver knows customers by, such as
             ``person_no: crm.persons``; rows of customers without one are sent with null.
+        passes: column of a day; a row of that day or an earlier one is past, and nobody is told
+            that it has left (a tool cannot take back the call that it made). Goes with the key.
         connection: an Airflow Connection.
         is_on: false sends nothing and forgets nothing.
     """
@@ -101,6 +104,7 @@ class Common(Strict):
     purpose: Name
     columns: dict[Name, Name]
     identifiers: dict[Name, str] = Field(default_factory=dict)
+    passes: Name | None = None
     connection: Name | None = None
     guard: Guard = Guard()
     retry: Retry = Retry()
@@ -252,6 +256,8 @@ class Destinations(Strict):
     @model_validator(mode="after")
     def _purposes_are_declared(self) -> "Destinations":
         for name, destination in self.destinations.items():
+            if destination.kind == "files" and name in {one.name for one in EXPORTS}:
+                raise ValueError(f"destinations.{name}: an export has this name; take another")
             for purpose in (destination.purpose, *destination.columns.values()):
                 if purpose not in self.purposes:
                     raise ValueError(

@@ -9,6 +9,8 @@ How a tool reads an export and is never wrong:
 
 - ``exports/<name>/<as_of>`` is a link to a folder below ``.versions`` that never changes; it is
   replaced by one rename, after ``_SUCCESS``. Resolve it once, then read.
+- Who may be in it is asked when it is written, as for any receiver: customers who are suppressed or
+  erased are not, nor is anyone whom the export's purpose (``exports.purposes``) does not allow.
 - ``changes`` lead from the export that the manifest calls ``previous_export`` to this one. A tool
   that holds another state (it missed one, or the manifest says ``restated``) follows
   ``previous_export`` back, or takes ``full``. That is how a tool that has picked up the first of
@@ -28,15 +30,16 @@ import duckdb
 from sqlalchemy import Engine, RowMapping
 
 from customer360 import state
-from customer360.activation import files, ledger, versions
+from customer360.activation import consents, files, lawful, ledger, versions
 from customer360.activation.declared import EXPORTS, Export
-from customer360.config import ExportPolicy
+from customer360.activation.destinations import Purpose, load_destinations
+from customer360.config import Config, ExportPolicy
 from customer360.content import attached
-from customer360.exceptions import ExportError
+from customer360.exceptions import ConfigError, ExportError
 from customer360.lock import file_lock
 from customer360.publish import read_info
 from customer360.settings import Settings
-from customer360.warehouse import first_line
+from customer360.warehouse import first_line, quote
 
 LOCK_SECONDS = 120
 
@@ -71,17 +74,19 @@ def export_all(
     run_id: str,
     policy: ExportPolicy | None = None,
     *,
+    config: Config | None = None,
     sending_refused: str | None = None,
 ) -> list[ExportResult]:
     """Write every export of :data:`EXPORTS`.
 
     Args:
+        config: whose consents are asked; without one nobody is left out.
         sending_refused: why exports that make somebody write to customers wait, if they must.
     """
     return [
         ExportResult(one.name, as_of, "held_back", sending_refused)
         if sending_refused and one.is_sent
-        else export(settings, engine, snapshot, one, as_of, run_id, policy)
+        else export(settings, engine, snapshot, one, as_of, run_id, policy, config)
         for one in EXPORTS
     ]
 
@@ -94,6 +99,7 @@ def export(
     as_of: dt.date,
     run_id: str,
     policy: ExportPolicy | None = None,
+    config: Config | None = None,
 ) -> ExportResult:
     """Write one export of a published snapshot.
 
@@ -107,7 +113,8 @@ def export(
         wanted: what to export.
         as_of: the day that it stands for.
         run_id: the run; refused once it has been overtaken.
-        policy: how it is delivered.
+        policy: how it is delivered, and for which purpose.
+        config: whose consents are asked; without one nobody is left out, for the caller has asked.
 
     Raises:
         ExportError: the data are not as declared, or the export before is gone or altered.
@@ -130,7 +137,9 @@ def export(
                 f"receivers already hold {later}: an export of {as_of} would take them back",
             )
         try:
-            return _write(settings, engine, snapshot, wanted, as_of, run_id, policy, home, last)
+            return _write(
+                settings, engine, snapshot, wanted, as_of, run_id, policy, config, home, last
+            )
         except duckdb.Error as error:
             versions.drop_partial(home)
             raise ExportError(
@@ -153,6 +162,7 @@ def _write(
     as_of: dt.date,
     run_id: str,
     policy: ExportPolicy,
+    config: Config | None,
     home: Path,
     last: RowMapping | None,
 ) -> ExportResult:
@@ -161,7 +171,11 @@ def _write(
         raise ExportError(f"{snapshot.name} stands for {held}, not for {as_of}")
     aside = versions.begin(home)
     with attached(settings, snapshot=snapshot) as connection:
-        columns = files.write_full(connection, wanted, aside / "full.parquet")
+        purpose, refused, held = None, None, {}
+        if config is not None and "customer_id" in wanted.key:
+            purpose, refused = _judge(connection, settings, engine, config, wanted, run_id, policy)
+            held = _held(connection, wanted, refused)
+        columns = files.write_full(connection, wanted, aside / "full.parquet", refused)
         full_hash = files.sha256(aside / "full.parquet")
         known = ledger.written_by(engine, home, wanted.name, as_of, run_id, full_hash)
         if known:
@@ -186,6 +200,8 @@ def _write(
         "key": list(wanted.key),
         "rows": rows,
         "changes": counts,
+        "purpose": purpose,
+        "held": held,
         "acknowledge": policy.acknowledge,
         "restated": restated,
         "previous_export": None
@@ -227,7 +243,53 @@ def _write(
     received = ledger.last_received(engine, wanted.name)
     versions.clear(home, policy.keep_days, received["version"] if received else None)
     message = "everything is new" if last is None else f"changes since {last['version']}"
+    if held:
+        message += f"; {sum(held.values())} rows are held back: {', '.join(held)}"
     return _result(home, delivery, "written", message)
+
+
+def _judge(
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    engine: Engine,
+    config: Config,
+    wanted: Export,
+    run_id: str,
+    policy: ExportPolicy,
+) -> tuple[dict[str, str | None], str]:
+    """Why rows go, as the manifest says it, and the table of customers whom that does not allow.
+
+    Raises:
+        ConfigError: the export's purpose is not declared.
+    """
+    purposes = load_destinations(settings).purposes
+    name = policy.purposes.get(wanted.name)
+    if name is not None and name not in purposes:
+        raise ConfigError(
+            f"policies.yml, exports.purposes.{wanted.name}: '{name}' is not among the purposes of "
+            f"destinations.yml: {', '.join(purposes) or 'there are none'}"
+        )
+    purpose = purposes[name] if name else Purpose(description="exports", basis="contract")
+    if purpose.basis == "consent":
+        run = state.get_run(engine, run_id)
+        built_at = run["started_at"].isoformat() if run else ""
+        consents.bring_up_to_date(connection, settings, config, built_at)
+    key = name or "exports"
+    customers = f"select distinct customer_id from snapshot.{quote(wanted.name)}"
+    lawful.judge(connection, engine, {key: purpose}, [key], customers)
+    told = {"name": name, "basis": purpose.basis, "consent": purpose.consent}
+    return told, lawful.REFUSED.format(purpose=key)
+
+
+def _held(connection: duckdb.DuckDBPyConnection, wanted: Export, refused: str) -> dict[str, int]:
+    """Reason -> rows that nothing allows to be in the files."""
+    return dict(
+        connection.execute(
+            f"select reason, count(*) from snapshot.{quote(wanted.name)} as wanted "
+            f"inner join {refused} on wanted.customer_id = {refused}.customer_id "
+            "group by reason order by reason"
+        ).fetchall()
+    )
 
 
 def _schema_version(home: Path, last: RowMapping | None, schema: dict[str, Any]) -> int:

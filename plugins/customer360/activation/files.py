@@ -22,10 +22,21 @@ CHANGES = ("added", "changed", "removed")
 
 
 def write_full(
-    connection: duckdb.DuckDBPyConnection, wanted: Export, target: Path
+    connection: duckdb.DuckDBPyConnection,
+    wanted: Export,
+    target: Path,
+    refused: str | None = None,
 ) -> list[tuple[str, str]]:
-    """Write the whole export in the order of its key; returns its columns with their types."""
+    """Write the whole export in the order of its key; returns its columns with their types.
+
+    Args:
+        refused: a table of customers who are left out.
+    """
     source = _source(connection, wanted)
+    if refused:
+        source = (
+            f"select * from ({source}) where customer_id not in (select customer_id from {refused})"
+        )
     described = connection.execute(f"describe {source}").fetchall()
     types = {str(row[0]): str(row[1]) for row in described}
     missing = [name for name in (*wanted.key, *wanted.required) if name not in types]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import duckdb
 from sqlalchemy import Engine
 
-from customer360.activation import outbox
+from customer360.activation import stops
 from customer360.activation.consents import NOW
 from customer360.activation.destinations import Purpose
 from customer360.warehouse import literal
@@ -33,7 +33,7 @@ def judge(
     connection.execute(
         "create or replace temp table suppressed (customer_id varchar, reason varchar)"
     )
-    known = outbox.suppressed(engine)
+    known = stops.suppressed(engine)
     if known:
         connection.executemany("insert into suppressed values (?, ?)", known)
     for name in dict.fromkeys(needed):

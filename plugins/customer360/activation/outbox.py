@@ -19,22 +19,27 @@ unknown         perhaps it arrived, at a receiver that would take it twice; wait
 held            nothing allows it to be sent; ``reason`` says why
 ==============  ============================================================================
 
-**The image.** A store of rows is slow to read whole, and a day's change must not cost the whole. So
+**Parts.** Hundreds of thousands of rows that go in one transaction stand in a *part*: one
+compressed value beside the rows, written in a moment. A row's newest sending counts, wherever it
+stands; a row of its own goes before one in a part of the same sending.
+
+**The image.** The ledger is slow to read whole, and a day's change must not cost the whole. So
 each destination has a DuckDB file that holds its ledger's effective state as columns, written in
 step with the ledger. Both carry a version; where they differ (a kill, a restored backup) the image
 is made anew from the ledger, which alone is the truth.
 """
 
+import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Connection,
     Engine,
@@ -44,7 +49,6 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
-    case,
     delete,
     func,
     insert,
@@ -93,6 +97,18 @@ deliveries = Table(
     " receiver held before the sending that the row names.",
 )
 
+parts = Table(
+    "delivery_parts",
+    state.metadata,
+    Column("destination", String(63), primary_key=True),
+    Column("sending_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    comment="Rows of the ledger in bulk: the columns of deliveries but destination, as a compressed"
+    " Arrow stream.",
+)
+
 ledger_versions = Table(
     "ledger_versions",
     state.metadata,
@@ -101,190 +117,181 @@ ledger_versions = Table(
     comment="Grows with every change to a destination's ledger; its image carries the same number.",
 )
 
-guards = Table(
-    "guards",
-    state.metadata,
-    Column("destination", String(63), primary_key=True),
-    Column("part", String(250), primary_key=True),
-    Column("rows_before", BigInteger, nullable=False),
-    Column("rows_now", BigInteger, nullable=False),
-    Column("is_confirmed", Boolean, nullable=False),
-    Column("at", state.UtcDateTime, nullable=False),
-    comment="Parts of a sending that a guard has stopped, and whether a person has confirmed them.",
-)
-
-switches = Table(
-    "switches",
-    state.metadata,
-    Column("name", String(63), primary_key=True),
-    Column("because", String(250), nullable=False),
-    Column("at", state.UtcDateTime, nullable=False),
-    comment="What is switched off; a row of the name `sending` stops all sending at once.",
-)
-
-suppressions = Table(
-    "suppressions",
-    state.metadata,
-    Column("customer_id", String(64), primary_key=True),
-    Column("kind", String(16), nullable=False),
-    Column("because", String(250), nullable=False),
-    Column("at", state.UtcDateTime, nullable=False),
-    comment="Customers who are sent nowhere, whatever they agreed to: suppressed or erased.",
-)
-
 STATES = ("intended", "acknowledged", "failed", "dead", "unknown", "held")
 WAITING = ("dead", "unknown")
 """States of rows that only a person can set going again."""
 
 SENDING = "sending"
 EMPTY_IMAGE = """
-    create table if not exists ledger (
+    create or replace table ledger (
         customer_id varchar, object varchar, change varchar, payload_hash bigint,
-        received_hash bigint, status varchar, attempts integer, reason varchar
+        received_hash bigint, status varchar, attempts integer, reason varchar,
+        key_hash ubigint, received_quick ubigint
     )
 """
 FETCH = 20_000
+BULK_ROWS = 10_000
+"""From so many rows on, those of one sending are written as a part."""
 
-_effective_status = func.coalesce(deliveries.c.status, sendings.c.status)
-_effective_hash = case(
-    (_effective_status == "acknowledged", deliveries.c.payload_hash),
-    else_=deliveries.c.received_hash,
-)
-_with_sendings = deliveries.outerjoin(sendings, deliveries.c.sending_id == sendings.c.sending_id)
+MAKER = f"1 {duckdb.__version__}"
+"""Shape and engine of images; one of another maker is made anew."""
 
+PART_ROWS = 500_000
+MAX_SCATTER = 3
+"""Parts are gathered into one when they hold so many times the rows that count."""
 
-# --- the switch -------------------------------------------------------------------------------
+LEDGER = """
+    select
+        customer_id,
+        object,
+        change,
+        payload_hash,
+        case when coalesce(entered.status, sent.status) = 'acknowledged' then payload_hash
+            else received_hash end as received_hash,
+        coalesce(entered.status, sent.status) as status,
+        attempts,
+        reason,
+        sending_id
+    from (
+        select *, false as is_part from delivery_rows
+        union all by name
+        select *, true as is_part from delivery_parts
+    ) as entered
+    left join sent using (sending_id)
+    qualify row_number() over (
+        partition by customer_id, object order by sending_id desc nulls last, is_part
+    ) = 1
+"""
+"""A row for each customer and object in its effective state, from what :func:`read` has read."""
 
-
-def stop_sending(engine: Engine, because: str) -> None:
-    """Switch all sending off, for every destination, until :func:`start_sending`."""
-    with engine.begin() as connection:
-        connection.execute(delete(switches).where(switches.c.name == SENDING))
-        connection.execute(
-            insert(switches).values(name=SENDING, because=because[:250], at=state.now())
-        )
-
-
-def start_sending(engine: Engine) -> None:
-    """Switch sending on again."""
-    with engine.begin() as connection:
-        connection.execute(delete(switches).where(switches.c.name == SENDING))
-
-
-def why_stopped(engine: Engine) -> RowMapping | None:
-    """Why and since when sending is switched off, or None."""
-    with engine.begin() as connection:
-        query = select(switches).where(switches.c.name == SENDING)
-        return connection.execute(query).mappings().first()
-
-
-# --- customers who are sent nowhere -------------------------------------------------------------
-
-
-def suppress(engine: Engine, customer_ids: Iterable[str], kind: str, because: str) -> None:
-    """Send these customers nowhere from now on; what receivers hold of them is removed."""
-    rows = [
-        {"customer_id": one, "kind": kind, "because": because[:250], "at": state.now()}
-        for one in dict.fromkeys(customer_ids)
+SENT = pa.schema(
+    [
+        ("sending_id", pa.int64()),
+        ("run_id", pa.string()),
+        ("idempotency_key", pa.string()),
+        ("status", pa.string()),
+        ("tries", pa.int32()),
+        ("answer", pa.string()),
+        ("answered_at", pa.timestamp("us")),
     ]
-    if not rows:
-        return
-    with engine.begin() as connection:
-        gone = delete(suppressions).where(suppressions.c.customer_id == bindparam("one"))
-        connection.execute(gone, [{"one": row["customer_id"]} for row in rows])
-        connection.execute(insert(suppressions), rows)
-
-
-def suppressed(engine: Engine) -> list[tuple[str, str]]:
-    """(customer_id, kind) of everybody who is sent nowhere."""
-    with engine.begin() as connection:
-        query = select(suppressions.c.customer_id, suppressions.c.kind)
-        return [(row.customer_id, row.kind) for row in connection.execute(query)]
-
-
-# --- guards -----------------------------------------------------------------------------------
-
-
-def stopped_parts(engine: Engine, destination: str) -> list[RowMapping]:
-    """What guards have stopped of a destination, confirmed or not."""
-    with engine.begin() as connection:
-        query = select(guards).where(guards.c.destination == destination).order_by(guards.c.part)
-        return list(connection.execute(query).mappings())
-
-
-def stop_parts(engine: Engine, destination: str, parts: Sequence[tuple[str, int, int]]) -> None:
-    """Note parts (name, rows before, rows now) that wait for a person; others are forgotten."""
-    with engine.begin() as connection:
-        connection.execute(delete(guards).where(guards.c.destination == destination))
-        if parts:
-            connection.execute(
-                insert(guards),
-                [
-                    {
-                        "destination": destination,
-                        "part": part,
-                        "rows_before": before,
-                        "rows_now": now,
-                        "is_confirmed": False,
-                        "at": state.now(),
-                    }
-                    for part, before, now in parts
-                ],
-            )
-
-
-def confirm_parts(engine: Engine, destination: str) -> int:
-    """A person says that what a guard stopped is meant; returns how many parts."""
-    with engine.begin() as connection:
-        return connection.execute(
-            update(guards).where(guards.c.destination == destination).values(is_confirmed=True)
-        ).rowcount
+)
+ENTERED = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("object", pa.string()),
+        ("change", pa.string()),
+        ("payload_hash", pa.int64()),
+        ("received_hash", pa.int64()),
+        ("sending_id", pa.int64()),
+        ("status", pa.string()),
+        ("attempts", pa.int32()),
+        ("reason", pa.string()),
+    ]
+)
 
 
 # --- looking at the ledger ----------------------------------------------------------------------
 
 
-def states_query(destination: str) -> Any:
-    """A query of (state, rows) of a destination's ledger."""
-    return (
-        select(_effective_status, func.count())
-        .select_from(_with_sendings)
-        .where(deliveries.c.destination == destination)
-        .group_by(_effective_status)
-        .order_by(_effective_status)
-    )
+def read(connection: Connection, destination: str, into: duckdb.DuckDBPyConnection) -> None:
+    """Read a destination's ledger into temporary tables, from which :data:`LEDGER` selects."""
+    mine = deliveries.c.destination == destination
+    _take(connection, select(*(deliveries.c[name] for name in ENTERED.names)).where(mine),
+          ENTERED, into, "delivery_rows")  # fmt: skip
+    moment = func.coalesce(sendings.c.answered_at, sendings.c.intended_at)
+    query = select(
+        sendings.c.sending_id, sendings.c.run_id, sendings.c.idempotency_key, sendings.c.status,
+        sendings.c.attempts, sendings.c.answer, moment,
+    ).where(sendings.c.destination == destination)  # fmt: skip
+    _take(connection, query, SENT, into, "sent")
+    _make(into, ENTERED, "delivery_parts")
+    content = select(parts.c.content).where(parts.c.destination == destination)
+    for row in connection.execution_options(yield_per=1).execute(content):
+        _insert(into, "delivery_parts", pa.ipc.open_stream(row.content).read_all())
+
+
+def _take(
+    connection: Connection,
+    query: Any,
+    schema: pa.Schema,
+    into: duckdb.DuckDBPyConnection,
+    name: str,
+) -> None:
+    _make(into, schema, name)
+    for rows in connection.execution_options(yield_per=FETCH * 5).execute(query).partitions():
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(c, each.type) for c, each in zip(columns, schema, strict=True)]
+        _insert(into, name, pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _make(into: duckdb.DuckDBPyConnection, schema: pa.Schema, name: str) -> None:
+    into.register("made", schema.empty_table())
+    into.execute(f"create or replace temp table {name} as from made")
+    into.unregister("made")
+
+
+def _insert(into: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    into.register("read_rows", rows)
+    into.execute(f"insert into {name} by name from read_rows")
+    into.unregister("read_rows")
+
+
+def states(engine: Engine, destination: str) -> dict[str, int]:
+    """State -> rows of a destination's ledger."""
+    with duckdb.connect() as connection:
+        with engine.begin() as store:
+            read(store, destination, connection)
+        return dict(
+            connection.execute(
+                f"select status, count(*) from ({LEDGER}) group by status order by status"
+            ).fetchall()
+        )
 
 
 def rows(
     engine: Engine, destination: str, customer_id: str | None, status: str | None, limit: int
-) -> list[RowMapping]:
+) -> list[dict[str, Any]]:
     """Ledger rows with what was answered and when."""
-    query = (
-        select(
-            deliveries.c.customer_id,
-            deliveries.c.object,
-            deliveries.c.change,
-            _effective_status.label("status"),
-            sendings.c.attempts,
-            deliveries.c.attempts.label("failed_runs"),
-            deliveries.c.reason,
-            deliveries.c.payload_hash,
-            sendings.c.run_id,
-            sendings.c.idempotency_key,
-            sendings.c.answer,
-            func.coalesce(sendings.c.answered_at, sendings.c.intended_at).label("at"),
+    with duckdb.connect() as connection:
+        with engine.begin() as store:
+            read(store, destination, connection)
+        found = connection.execute(
+            "select customer_id, object, change, ledger.status, tries as attempts, "
+            "attempts as failed_runs, reason, payload_hash, run_id, idempotency_key, answer, "
+            "answered_at "
+            f"from ({LEDGER}) as ledger left join sent using (sending_id) "
+            "where ($customer is null or customer_id = $customer) "
+            "and ($status is null or ledger.status = $status) "
+            "order by customer_id, object limit $limit",
+            {"customer": customer_id, "status": status, "limit": limit},
         )
-        .select_from(_with_sendings)
-        .where(deliveries.c.destination == destination)
-        .order_by(deliveries.c.customer_id, deliveries.c.object)
-        .limit(limit)
+        names = [column[0] for column in found.description or []]
+        told = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    for row in told:
+        at = row.pop("answered_at")
+        row["at"] = at.replace(tzinfo=dt.UTC) if at else None
+    return told
+
+
+def tell(engine: Engine, into: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Write every destination's ledger as one ``table``, for analysts: tokens, states, answers."""
+    into.execute(
+        f"create or replace table {table} (delivery_id varchar, destination varchar, "
+        "customer_id varchar, object varchar, change varchar, status varchar, reason varchar, "
+        "failed_runs integer, tries integer, answer varchar, run_id varchar, answered_at timestamp)"
     )
-    if customer_id is not None:
-        query = query.where(deliveries.c.customer_id == customer_id)
-    if status is not None:
-        query = query.where(_effective_status == status)
-    with engine.begin() as connection:
-        return list(connection.execute(query).mappings())
+    with engine.begin() as store:
+        for name in store.execute(select(ledger_versions.c.destination)).scalars().all():
+            read(store, name, into)
+            into.execute(
+                f"insert into {table} select md5(concat_ws('|', $name, customer_id, object)), "
+                "$name, customer_id, replace(object, chr(31), '|'), change, ledger.status, reason, "
+                "attempts, tries, answer, run_id, answered_at "
+                f"from ({LEDGER}) as ledger left join sent using (sending_id)",
+                {"name": name},
+            )
+    for part in ("delivery_rows", "delivery_parts", "sent"):
+        into.execute(f"drop table if exists temp.{part}")
 
 
 # --- the ledger of one destination --------------------------------------------------------------
@@ -323,56 +330,28 @@ class Outbox:
             yield book
 
     def _catch_up(self) -> None:
-        self.connection.execute(EMPTY_IMAGE)
-        self.connection.execute("create table if not exists image (version bigint)")
+        self.connection.execute("create table if not exists image (version bigint, maker varchar)")
         with self.engine.begin() as connection:
             self._version = _version(connection, self.destination)
-        held = self.connection.execute("select max(version) from image").fetchone()
-        if held and held[0] == self._version:
+        if self.connection.execute("from image").fetchall() == [(self._version, MAKER)]:
             return
         self.rebuild()
 
     def rebuild(self) -> None:
         """Make the image anew from the ledger."""
-        self.connection.execute("drop table ledger")
-        self.connection.execute(EMPTY_IMAGE)
         with self.engine.begin() as connection:
             self._version = _version(connection, self.destination)
-            rows = connection.execution_options(stream_results=True).execute(
-                select(
-                    deliveries.c.customer_id,
-                    deliveries.c.object,
-                    deliveries.c.change,
-                    deliveries.c.payload_hash,
-                    _effective_hash,
-                    _effective_status,
-                    deliveries.c.attempts,
-                    deliveries.c.reason,
-                )
-                .join_from(
-                    deliveries, sendings, deliveries.c.sending_id == sendings.c.sending_id,
-                    isouter=True,
-                )
-                .where(deliveries.c.destination == self.destination)
-            )  # fmt: skip
-            import pyarrow as pa
-
-            names = ("customer_id", "object", "change", "payload_hash", "received_hash", "status",
-                     "attempts", "reason")  # fmt: skip
-            kinds = (pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64(), pa.string(),
-                     pa.int32(), pa.string())  # fmt: skip
-            while batch := rows.fetchmany(FETCH * 5):
-                columns = zip(*batch, strict=True)
-                arrays = [pa.array(c, k) for c, k in zip(columns, kinds, strict=True)]
-                part = pa.table(dict(zip(names, arrays, strict=True)))
-                self.connection.register("part", part)
-                self.connection.execute("insert into ledger select * from part")
-                self.connection.unregister("part")
+            read(connection, self.destination, self.connection)
+        self.connection.execute(EMPTY_IMAGE)
+        self.connection.execute(
+            "insert into ledger select * exclude (sending_id), hash(customer_id, object), null "
+            f"from ({LEDGER})"
+        )
         self._note_version()
 
     def _note_version(self) -> None:
-        self.connection.execute("delete from image")
-        self.connection.execute("insert into image values (?)", [self._version])
+        self.connection.execute("create or replace table image (version bigint, maker varchar)")
+        self.connection.execute("insert into image values (?, ?)", [self._version, MAKER])
 
     def cut_off(self) -> list[RowMapping]:
         """Sendings that were intended and never answered, the first first, with their bodies."""
@@ -437,23 +416,65 @@ class Outbox:
                     for place, (key, (count, body)) in enumerate(zip(keys, parcels, strict=True))
                 ],
             )
-            self._write(
-                connection,
+            entered = (
                 f"select customer_id, object, change, payload_hash, received_hash, parcel + {first}"
-                f", null, attempts, reason from ({rows_sql})",
+                f" as sending_id, null as status, attempts, reason from ({rows_sql})"
             )
+            if len(parcels) == 1 and parcels[0][0] >= BULK_ROWS:
+                self._write_part(connection, first, entered)
+            else:
+                self._write(connection, entered)
             self._bump(connection)
         return [(first + place, key) for place, key in enumerate(keys)]
 
-    def enter(self, rows_sql: str) -> None:
-        """Enter rows that are not sent, as the image's table has them."""
+    def enter(self, rows_sql: str, sending_id: int | None = None) -> None:
+        """Enter rows with a state of their own, as the image's table has them.
+
+        Args:
+            sending_id: of which they were part; without one they are not sent.
+        """
         with self.engine.begin() as connection:
+            number = sending_id or _take_numbers(connection, 1)
             self._write(
                 connection,
-                "select customer_id, object, change, payload_hash, received_hash, null, status,"
-                f" attempts, reason from ({rows_sql})",
+                f"select customer_id, object, change, payload_hash, received_hash, {number}, "
+                f"status, attempts, reason from ({rows_sql})",
             )
             self._bump(connection)
+
+    def _write_part(self, connection: Connection, sending_id: int, sql: str) -> None:
+        """Enter the rows of one sending as a part."""
+        read_rows = self.connection.execute(sql).to_arrow_reader(PART_ROWS)
+        for place, batch in enumerate(read_rows):
+            sink = pa.BufferOutputStream()
+            options = pa.ipc.IpcWriteOptions(compression="zstd")
+            table = pa.Table.from_batches([batch]).cast(ENTERED)
+            with pa.ipc.new_stream(sink, ENTERED, options=options) as writer:
+                writer.write_table(table)
+            connection.execute(
+                insert(parts).values(
+                    destination=self.destination, sending_id=sending_id, place=place,
+                    count=len(table), content=sink.getvalue().to_pybytes(),
+                )
+            )  # fmt: skip
+
+    def gather(self) -> None:
+        """Bring scattered parts and rows together into one; nothing may be on its way."""
+        with self.engine.begin() as connection:
+            held = select(func.sum(parts.c.count)).where(parts.c.destination == self.destination)
+            scattered = connection.execute(held).scalar() or 0
+            counting = self.connection.execute("select count(*) from ledger").fetchone()
+            if not counting or scattered <= max(BULK_ROWS, counting[0]) * MAX_SCATTER:
+                return
+            read(connection, self.destination, self.connection)
+            self.connection.execute(f"create or replace temp table gathered as {LEDGER}")
+            for table in (deliveries, parts):
+                connection.execute(delete(table).where(table.c.destination == self.destination))
+            self._write_part(
+                connection,
+                _take_numbers(connection, 1),
+                f"select {', '.join(ENTERED.names)} from gathered order by customer_id, object",
+            )
 
     def _write(self, connection: Connection, sql: str) -> None:
         """Enter or replace ledger rows, as fast as the store takes them.
@@ -534,22 +555,20 @@ class Outbox:
         return self._decide("unknown", "acknowledged" if received else "failed", customer_id)
 
     def _decide(self, status: str, becomes: str, customer_id: str | None) -> int:
-        mine = [deliveries.c.destination == self.destination]
-        if customer_id is not None:
-            mine.append(deliveries.c.customer_id == customer_id)
-        those = select(sendings.c.sending_id).where(
-            sendings.c.destination == self.destination, sendings.c.status == status
-        )
-        follows = deliveries.c.status.is_(None) & deliveries.c.sending_id.in_(those)
+        """Whatever is in ``status`` gets another state of its own, and its attempts back."""
         with self.engine.begin() as connection:
-            done = connection.execute(
-                update(deliveries)
-                .where(*mine, (deliveries.c.status == status) | follows)
-                .values(status=becomes, attempts=0)
-            )
+            read(connection, self.destination, self.connection)
+        self.connection.execute(
+            "create or replace temp table decided as select * replace (? as status, 0 as attempts) "
+            f"from ({LEDGER}) where status = ? and (? is null or customer_id = ?)",
+            [becomes, status, customer_id, customer_id],
+        )
+        counted = self.connection.execute("select count(*) from decided").fetchone()
+        with self.engine.begin() as connection:
+            self._write(connection, f"select {', '.join(ENTERED.names)} from decided")
             self._bump(connection)
         self.rebuild()
-        return done.rowcount
+        return int(counted[0]) if counted else 0
 
     def _bump(self, connection: Connection) -> None:
         """Another version of the ledger; its image is behind until :meth:`keep`."""
@@ -577,8 +596,8 @@ class Outbox:
         held = self.connection.execute("select count(*) from ledger").fetchone()
         if held and held[0]:
             self.connection.execute(
-                "delete from ledger using changed where ledger.customer_id = changed.customer_id"
-                " and ledger.object = changed.object"
+                "delete from ledger using changed where ledger.key_hash = changed.key_hash"
+                " and ledger.customer_id = changed.customer_id and ledger.object = changed.object"
             )
         self.connection.execute("insert into ledger from changed")
         if seal:

@@ -16,6 +16,7 @@ import duckdb
 import yaml
 
 from customer360.exceptions import ConfigError
+from customer360.output import check_out
 from customer360.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def resolve(
     from customer360.identity.resolve import write
 
     started = time.monotonic()
+    check_out(out, records, mapping, constraints)
     checked = load_mapping(mapping)
     with tempfile.TemporaryDirectory() as folder, _connect(folder) as con:
         summary = run(con, records, checked, constraints=constraints, say=_tell)
@@ -109,6 +111,8 @@ def explain(record_a: str, record_b: str, result: Path | None, *, as_json: bool)
 
     Without --in, of the company's last run; two customer ids may be asked as well.
     """
+    if record_a == record_b:
+        raise ConfigError(f"{record_a} is named twice: name two records")
     if result is None:
         from customer360.identity import told
 
@@ -141,8 +145,7 @@ def preview(changes: tuple[str, ...], values: Path | None, *, as_json: bool) -> 
     from customer360.identity import preview as module
 
     settings = load_settings()
-    engine = state.engine(settings)
-    state.ensure(engine)
+    engine = state.opened(settings)
     config = _changed_config(settings, changes)
     with tempfile.TemporaryDirectory() as folder:
         known = values or _snapshot_values(settings, Path(folder))
@@ -293,6 +296,4 @@ def _state() -> "Engine":
     from customer360 import state
     from customer360.identity import decisions  # noqa: F401, its tables are made with the others
 
-    engine = state.engine(load_settings())
-    state.ensure(engine)
-    return engine
+    return state.opened(load_settings())

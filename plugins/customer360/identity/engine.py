@@ -8,9 +8,9 @@ The store (``identity.duckdb``) holds normalised records, cores, rows, scored pa
 the last run, and the frozen *version*: model, value frequencies, stop-list, too common keys. It can
 be rebuilt from the inputs and the decision state at any time, and holds personal data: restricted.
 
-An increment recomputes, layer by layer, what the change can reach: in ``cores`` all records that
-identifiers connect with a changed one; in ``remainder`` the pairs of changed rows and the
-components they touch. Under one version the groups equal those of a full run.
+An increment recomputes, layer by layer, what the change can reach: in ``cores``, round by round,
+what those share an identifier with whose group changed; in ``remainder`` the pairs of changed rows
+and the components they touch. Under one version the groups equal those of a full run.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from sqlalchemy import Engine
 
 from customer360 import state
@@ -100,7 +101,8 @@ def resolve_company(
                 ids.write(engine, run, run_id, as_of, work.version, found)
                 work.remember(run, found)
             work.clock("ids")
-            outputs.write(own, con, engine, config, run)
+            work.reached(found)
+            outputs.write(own, con, engine, config, run, changes_only=work.changes_only)
             work.clock("tables")
             own.execute("COMMIT" if run.writes else "ROLLBACK")
         except BaseException:
@@ -173,32 +175,28 @@ class Work:
     def take(self, con: duckdb.DuckDBPyConnection, records: str, identifiers: str) -> None:
         """Read the inputs; normalise what differs from the last run and put it into the store."""
         own = self.own
-        inputs.take(con, own, records, identifiers)
+        inputs.look(con, own, records, identifiers)
         decisions.load(self.engine, own)
         self.is_new = self.meta.get("rules") != self.rules
         if self.is_new:
             inputs.empty(own)
         inputs.differences(own)
-        self._touched_values()
+        own.execute(
+            "CREATE OR REPLACE TEMP TABLE value_touched AS SELECT DISTINCT value FROM held "
+            "SEMI JOIN record_changed USING (record_id)"
+        )
         self.counts["changed_records"] = _count(own, "record_changed")
         own.execute(
             "DELETE FROM person WHERE record_id IN (SELECT record_id FROM record_changed);"
             "DELETE FROM held WHERE record_id IN (SELECT record_id FROM record_changed)"
         )
-        inputs.only_changed(own)
+        inputs.take_changed(con, own)
         inputs.normalise_persons(own, self.config)
         own.execute(
             "INSERT INTO person BY NAME SELECT * FROM person_now;"
             "INSERT INTO held BY NAME SELECT * FROM held_now"
         )
         self.clock("input")
-
-    def _touched_values(self) -> None:
-        """Make ``value_touched``: identifiers that changed records had until now."""
-        self.own.execute(
-            "CREATE OR REPLACE TEMP TABLE value_touched AS SELECT DISTINCT kind, value FROM held "
-            "SEMI JOIN record_changed USING (record_id)"
-        )
 
     # --- who is one -------------------------------------------------------------------------
 
@@ -222,9 +220,17 @@ class Work:
         """
         own = self.own
         own.execute("CREATE OR REPLACE TEMP TABLE group_then AS SELECT * FROM group_of")
-        self._scope(everything=everything)
-        cores.link_cores(own, self.config.max_records)
-        self._keep_cores()
+        own.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE decision_changed AS
+            (SELECT * FROM decision EXCEPT SELECT * FROM decision_then)
+            UNION ALL (SELECT * FROM decision_then EXCEPT SELECT * FROM decision)
+            """
+        )
+        cores.Cores(own, self.config, everything=everything).link()
+        self.counts["recomputed_records"] = int(
+            own.execute("SELECT count(DISTINCT n) FROM node_reached").fetchall()[0][0]
+        )
         self.clock("cores")
         parameters = self._rows(learn_on)
         self.clock("pairs")
@@ -285,76 +291,6 @@ class Work:
             """
         )
 
-    def _scope(self, *, everything: bool) -> None:
-        """Make ``scope_person``, ``scope_held``: what the cores are computed of."""
-        own = self.own
-        if everything:
-            own.execute("CREATE OR REPLACE TEMP TABLE scope AS SELECT record_id FROM person")
-        else:
-            self._closure()
-        self.counts["recomputed_records"] = _count(own, "scope")
-        own.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE scope_person AS
-            SELECT * REPLACE (CASE WHEN birthday NOT IN (SELECT birthday FROM stop_birthday)
-                THEN birthday END AS birthday)
-            FROM person SEMI JOIN scope USING (record_id);
-            CREATE OR REPLACE TEMP TABLE scope_held AS
-            SELECT * FROM held SEMI JOIN scope USING (record_id)
-            ANTI JOIN stop_value USING (kind, value) WHERE link <> 'none'
-            """
-        )
-
-    def _closure(self) -> None:
-        """Make ``scope``: all records that identifiers or decisions connect with a changed one."""
-        own = self.own
-        own.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE bond AS
-            SELECT record_id, kind, value FROM held ANTI JOIN stop_value USING (kind, value)
-            WHERE link <> 'none'
-            UNION ALL
-            SELECT unnest([record_l, record_r]), 'decision', record_l || ' ' || record_r
-            FROM (SELECT * FROM decision UNION SELECT * FROM decision_then);
-            CREATE OR REPLACE TEMP TABLE decision_changed AS
-            (SELECT * FROM decision EXCEPT SELECT * FROM decision_then)
-            UNION ALL (SELECT * FROM decision_then EXCEPT SELECT * FROM decision);
-            CREATE OR REPLACE TEMP TABLE scope AS
-            SELECT record_id FROM record_changed
-            UNION SELECT record_id FROM bond SEMI JOIN value_touched USING (kind, value)
-            UNION SELECT record_l FROM decision_changed UNION SELECT record_r FROM decision_changed;
-            CREATE OR REPLACE TEMP TABLE frontier AS SELECT record_id FROM scope;
-            """
-        )
-        while _count(own, "frontier"):
-            own.execute(
-                """
-                CREATE OR REPLACE TEMP TABLE frontier AS
-                SELECT DISTINCT record_id FROM bond SEMI JOIN (
-                    SELECT kind, value FROM bond SEMI JOIN frontier USING (record_id)
-                ) AS reached USING (kind, value)
-                ANTI JOIN scope USING (record_id);
-                INSERT INTO scope SELECT record_id FROM frontier
-                """
-            )
-        own.execute("DELETE FROM scope WHERE record_id NOT IN (SELECT record_id FROM person)")
-
-    def _keep_cores(self) -> None:
-        """Put the cores of the scope into the store; make ``core_gone``: ids that may be over."""
-        self.own.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE renewed AS
-            SELECT record_id FROM scope UNION SELECT record_id FROM record_changed;
-            CREATE OR REPLACE TEMP TABLE core_gone AS
-            SELECT DISTINCT core_id FROM core SEMI JOIN renewed USING (record_id);
-            DELETE FROM core WHERE record_id IN (SELECT record_id FROM renewed);
-            INSERT INTO core SELECT * FROM core_now;
-            DELETE FROM core_link WHERE record_l IN (SELECT record_id FROM renewed)
-                OR record_r IN (SELECT record_id FROM renewed);
-            INSERT INTO core_link SELECT * FROM core_link_now;
-            """
-        )
-
     def _rows(self, learn_on: dt.date | None) -> Parameters:
         """Bring ``row`` and ``scored`` up to date; make ``row_touched``."""
         own = self.own
@@ -362,7 +298,7 @@ class Work:
         own.execute(
             """
             CREATE OR REPLACE TEMP TABLE row_changed_ids AS
-            WITH before AS (SELECT * FROM row WHERE record_id IN (SELECT core_id FROM core_gone))
+            WITH before AS (SELECT * FROM row WHERE hash(record_id) IN (FROM core_gone))
             SELECT record_id FROM (
                 (SELECT * FROM before EXCEPT SELECT * FROM row_now)
                 UNION ALL (SELECT * FROM row_now EXCEPT SELECT * FROM before)
@@ -446,6 +382,7 @@ class Work:
         """Give the groups their ids; only of what moved, where the store knows the memory."""
         own = self.own
         fresh = not self.is_new and self.meta.get("number") == str(run.before)
+        self.changes_only = fresh and self.mode == "increment"
         if not fresh:
             ids.load_members(self.engine, own, "member")
         own.execute(
@@ -486,6 +423,27 @@ class Work:
         ids.apply(self.own, "member", run, found)
         self.own.execute("CREATE OR REPLACE TABLE decision_then AS SELECT * FROM decision")
         self._set(number=str(run.number))
+
+    def reached(self, found: ids.Assignment) -> None:
+        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the ends of pairs,
+        of which this run may say something else than the last one."""
+        own = self.own
+        if not self.changes_only:
+            return
+        moved = sorted({*found.close, *(record for record, _ in found.open)})
+        own.register("moved_found", pa.table({"record_id": pa.array(moved, pa.string())}))
+        own.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE record_told AS
+            SELECT hash(record_id) AS n FROM record_changed
+            UNION SELECT hash(record_id) FROM moved_found;
+            CREATE OR REPLACE TEMP TABLE pair_told AS
+            FROM record_told UNION FROM node_linked
+            UNION SELECT hash(record_id) FROM row_touched
+            UNION SELECT hash(record_id) FROM component
+            """
+        )
+        own.unregister("moved_found")
 
     def summary(self, found: ids.Assignment) -> dict[str, Any]:
         """Counts for reports."""

@@ -32,6 +32,8 @@ def _load(con: duckdb.DuckDBPyConnection, path: Path, table: str, group: str) ->
     rows, distinct, grouped = con.execute(
         f"SELECT count(*), count(DISTINCT record_id), count({group}) FROM {table}"
     ).fetchall()[0]
+    if not rows:
+        raise ConfigError(f"{path} has no rows")
     if rows != distinct or rows != grouped:
         raise ConfigError(
             f"{path}: of {rows} rows, {rows - distinct} repeat a record_id or lack one and "
@@ -166,8 +168,8 @@ def report(found: dict[str, Any]) -> str:
     ]
     lines += [
         f"  pairs wrong {pairs['wrong_pairs']:,}, missed {pairs['missed_pairs']:,}",
-        f"  whole customers: precision {whole['precision']:.4f}, recall {whole['recall']:.4f}, "
-        f"F1 {whole['f1']:.4f}",
+        f"  whole customers of two records and more: precision {whole['precision']:.4f}, recall "
+        f"{whole['recall']:.4f}, F1 {whole['f1']:.4f}",
         f"  wrong merges {found['wrong_merges']:,}, the biggest of "
         f"{found['biggest_wrong_merge_persons']} persons; largest customer "
         f"{found['largest_customer_records']} records",

@@ -124,6 +124,13 @@ def last_run(engine: Engine) -> Any | None:
         ).first()
 
 
+def run_ids(engine: Engine) -> dict[int, str]:
+    """Number of each run -> its ``run_id``."""
+    with engine.begin() as connection:
+        rows = connection.execute(select(identity_runs.c.number, identity_runs.c.run_id)).all()
+    return {int(row.number): str(row.run_id) for row in rows}
+
+
 def begin(engine: Engine, run_id: str, as_of: dt.date) -> Run:
     """The run's place. A repeated last run takes back what it wrote."""
     with engine.begin() as connection:

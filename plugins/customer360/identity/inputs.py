@@ -39,19 +39,22 @@ _TYPES = {"created_at": "TIMESTAMP", "updated_at": "TIMESTAMP", "is_deleted": "B
           "valid_to": "TIMESTAMP"}  # fmt: skip
 
 
-def take(
+def look(
     con: duckdb.DuckDBPyConnection, own: duckdb.DuckDBPyConnection, records: str, identifiers: str
 ) -> None:
-    """Make ``input_record`` and ``input_identifier`` in ``own``: the inputs, checked, in one shape.
+    """Make ``seen_now`` (what each record and its identifiers hold, as a number) in ``own``.
 
-    Deleted records are left out here, so that to the rest they are not there.
+    Views ``input_record`` and ``input_identifier`` are made in ``con``: the inputs in one shape.
+    Deleted records are left out here, so that to the rest they are not there. Organisations, of
+    which there are few, are copied wholly (``organisation``).
 
     Raises:
         ConfigError: a column is missing, or a record_id is missing or not unique.
     """
-    for relation, table, columns, needed in (
-        (records, "input_record", RECORD_COLUMNS, ("record_id", "entity")),
-        (identifiers, "input_identifier", IDENTIFIER_COLUMNS, IDENTIFIER_COLUMNS[:3]),
+    selects = []
+    for relation, columns, needed in (
+        (records, RECORD_COLUMNS, ("record_id", "entity")),
+        (identifiers, IDENTIFIER_COLUMNS, IDENTIFIER_COLUMNS[:3]),
     ):
         there = {name for name, *_ in con.execute(f"DESCRIBE {relation}").fetchall()}
         missing = [name for name in needed if name not in there]
@@ -61,10 +64,16 @@ def take(
             f"{name if name in there else 'NULL'}::{_TYPES.get(name, 'VARCHAR')} AS {name}"
             for name in columns
         )
-        copy(con, own, f"SELECT {select} FROM {relation}", f"TEMP TABLE {table}")
-    rows, ids, known = own.execute(
+        selects.append(f"SELECT {select} FROM {relation}")
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW input_record AS SELECT * FROM ({selects[0]}) "
+        "WHERE NOT coalesce(is_deleted, false);"
+        f"CREATE OR REPLACE TEMP VIEW input_identifier AS SELECT * FROM ({selects[1]}) "
+        "WHERE value_normalised IS NOT NULL"
+    )
+    rows, ids, known = con.execute(
         "SELECT count(*), count(DISTINCT record_id), count(*) FILTER "
-        "(entity IN ('person', 'organisation')) FROM input_record"
+        f"(entity IN ('person', 'organisation')) FROM {records}"
     ).fetchall()[0]
     if rows != ids:
         raise ConfigError(f"identity: {rows - ids} of {rows} rows of {records} lack or repeat ids")
@@ -73,15 +82,20 @@ def take(
             f"identity: entity is neither person nor organisation in {rows - known} of {rows} rows "
             f"of {records}"
         )
-    own.execute(
-        "DELETE FROM input_record WHERE coalesce(is_deleted, false);"
-        "CREATE OR REPLACE TEMP TABLE input_identifier AS SELECT * FROM input_identifier "
-        "SEMI JOIN input_record USING (record_id) WHERE value_normalised IS NOT NULL"
+    copy(
+        con,
+        own,
+        """
+        WITH held_content AS (
+            SELECT record_id, sum(hash(input_identifier)::HUGEINT) AS content
+            FROM input_identifier GROUP BY record_id
+        )
+        SELECT record_id, source, entity, hash(hash(input_record), held_content.content) AS content
+        FROM input_record LEFT JOIN held_content USING (record_id)
+        """,
+        "TEMP TABLE seen_now",
     )
-    own.execute(
-        "CREATE OR REPLACE TABLE organisation AS SELECT * FROM input_record "
-        "WHERE entity = 'organisation'"
-    )
+    copy(con, own, "FROM input_record WHERE entity = 'organisation'", "TABLE organisation")
 
 
 def copy(
@@ -98,7 +112,7 @@ def empty(own: duckdb.DuckDBPyConnection) -> None:
     own.execute(
         """
         CREATE OR REPLACE TABLE seen (
-            record_id VARCHAR, source VARCHAR, entity VARCHAR, content HUGEINT);
+            record_id VARCHAR, source VARCHAR, entity VARCHAR, content UBIGINT);
         CREATE OR REPLACE TABLE person (
             record_id VARCHAR, given VARCHAR, family VARCHAR, given_latin VARCHAR,
             family_latin VARCHAR, full_latin VARCHAR, birthday VARCHAR, birthday_lunar VARCHAR,
@@ -108,9 +122,6 @@ def empty(own: duckdb.DuckDBPyConnection) -> None:
             record_id VARCHAR, kind VARCHAR, value VARCHAR, link VARCHAR, told_kind VARCHAR,
             is_verified BOOLEAN, first_at TIMESTAMP, last_at TIMESTAMP, valid_to TIMESTAMP);
         CREATE OR REPLACE TABLE core (record_id VARCHAR, core_id VARCHAR);
-        CREATE OR REPLACE TABLE core_link (
-            record_l VARCHAR, record_r VARCHAR, rule VARCHAR, kinds VARCHAR[], linked BOOLEAN,
-            name VARCHAR, birthday VARCHAR, against VARCHAR[]);
         CREATE OR REPLACE TABLE row (
             record_id VARCHAR, given VARCHAR, family VARCHAR, given_latin VARCHAR,
             family_latin VARCHAR, birthday VARCHAR, sex VARCHAR, phone VARCHAR, email VARCHAR,
@@ -128,14 +139,6 @@ def differences(own: duckdb.DuckDBPyConnection) -> None:
     """Make ``record_changed`` (``record_id``): new, changed and gone; bring ``seen`` up to date."""
     own.execute(
         """
-        CREATE OR REPLACE TEMP TABLE seen_now AS
-        WITH held_content AS (
-            SELECT record_id, sum(hash(input_identifier)::HUGEINT) AS content
-            FROM input_identifier GROUP BY record_id
-        )
-        SELECT record_id, source, entity,
-            hash(input_record)::HUGEINT + coalesce(held_content.content, 0) AS content
-        FROM input_record LEFT JOIN held_content USING (record_id);
         CREATE OR REPLACE TEMP TABLE record_changed AS
         SELECT record_id FROM seen FULL JOIN seen_now USING (record_id)
         WHERE seen.content IS DISTINCT FROM seen_now.content;
@@ -145,17 +148,23 @@ def differences(own: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def only_changed(own: duckdb.DuckDBPyConnection) -> None:
-    """Leave in the inputs what is to be normalised: the changed records of persons."""
-    own.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE input_record AS
-        SELECT * FROM input_record SEMI JOIN record_changed USING (record_id)
-        WHERE entity = 'person';
-        CREATE OR REPLACE TEMP TABLE input_identifier AS
-        SELECT * FROM input_identifier SEMI JOIN input_record USING (record_id);
-        """
+def take_changed(con: duckdb.DuckDBPyConnection, own: duckdb.DuckDBPyConnection) -> None:
+    """Make ``input_record`` and ``input_identifier`` in ``own``: changed records of persons."""
+    copy(own, con, "FROM record_changed", "TEMP TABLE record_changed")
+    copy(
+        con,
+        own,
+        "SELECT * FROM input_record SEMI JOIN record_changed USING (record_id) "
+        "WHERE entity = 'person'",
+        "TEMP TABLE input_record",
     )
+    copy(
+        con,
+        own,
+        "SELECT * FROM input_identifier SEMI JOIN record_changed USING (record_id)",
+        "TEMP TABLE input_identifier",
+    )
+    con.execute("DROP VIEW input_record; DROP VIEW input_identifier; DROP TABLE record_changed")
 
 
 def normalise_persons(con: duckdb.DuckDBPyConnection, config: IdentityConfig) -> None:

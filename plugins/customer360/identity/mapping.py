@@ -128,6 +128,8 @@ def _readable(error: ValidationError) -> Iterator[str]:
     for detail in error.errors(include_input=False, include_url=False):
         place = ".".join(str(part) for part in detail["loc"])
         message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            message = f"unknown key (known: {', '.join(PersonMapping.model_fields)})"
         yield f"{place}: {message}" if place else message
 
 
@@ -187,8 +189,8 @@ def reader(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, dict[str, s
         # DuckDB's message quotes the offending line, which may be somebody's data
         raise ConfigError(
             f"{path} cannot be read as {'Parquet' if 'parquet' in relation else 'CSV in UTF-8'}"
-            f" ({type(error).__name__}); check its header and quotes, and say its 'encoding:' in "
-            "the mapping file if it has another"
+            f" ({type(error).__name__}); check its header and quotes, and its encoding, which a "
+            "mapping file may name (encoding: gb18030)"
         ) from error
     return relation, {name.strip().lstrip("\ufeff"): name for name, *_ in described}
 

@@ -1,8 +1,8 @@
 """The tables that marts and people read: schema ``identity`` in the file of the run.
 
 What belongs here: their shapes, and filling them from the store and the decision state. What does
-not: deciding anything. All are made anew on each run, typed where they are empty, and their rows
-have no order:
+not: deciding anything. A full run makes all anew, an increment replaces the rows that it reached;
+typed where they are empty; their rows have no order:
 
 - ``customer_records``: ``record_id`` -> ``customer_id``, with ``source``, ``entity``; one row a
   record
@@ -29,13 +29,14 @@ have no order:
   believed a record to be, from when and until before when (NULL: always; still).
 - ``record_persons``: ``record_id``, ``family`` (name), ``birthday`` (solar, also of lunar ones),
   ``road_home``, ``estate_home`` (the flat, two ways): what was read in a record. Restricted.
+- ``told_run``: ``run_id`` of the run whose tables these are; none while they are being written.
 """
 
 import duckdb
 import pyarrow as pa
 from sqlalchemy import Engine, select
 
-from customer360.identity import ids, links, remainder
+from customer360.identity import cores, ids, links, remainder
 from customer360.identity.config import IdentityConfig
 from customer360.identity.inputs import copy
 
@@ -49,43 +50,108 @@ def write(
     engine: Engine,
     config: IdentityConfig,
     run: ids.Run,
+    *,
+    changes_only: bool,
 ) -> None:
-    """Make all tables of schema ``identity`` in ``con`` from the store ``own``."""
-    con.execute("CREATE SCHEMA IF NOT EXISTS identity")
-    _memory(own, engine, run)
-    for name, query in (
-        ("customer_records", _CUSTOMER_RECORDS),
-        ("customer_identifiers", _CUSTOMER_IDENTIFIERS),
-        ("record_memberships", _RECORD_MEMBERSHIPS),
-        (
-            "record_persons",
-            "SELECT record_id, family, birthday, road_home, estate_home FROM person",
-        ),
-        ("identity_links", links_query(config)),
-        ("identity_changes", _CHANGES),
-        ("customer_id_map", _ID_MAP),
-        ("identity_stop_list", "SELECT kind, value, persons FROM stop_value ORDER BY ALL"),
-    ):
-        if name == "identity_links":  # kept: reviews and explanations are asked from the store
-            own.execute(f"CREATE OR REPLACE TABLE link_told AS {query}")
-            query = "SELECT * FROM link_told"
-        copy(own, con, query, f"TABLE identity.{name}")
+    """Bring the tables of schema ``identity`` in ``con`` to what the store ``own`` says now.
+
+    With ``changes_only``, and if ``con`` holds the tables of the run before this one, rows of what
+    this run reached are replaced: of records in ``record_told``, of pairs in ``pair_told``, of
+    values in ``value_told``. Else all tables are made anew.
+    """
+    con.execute(
+        "CREATE SCHEMA IF NOT EXISTS identity;"
+        "CREATE TABLE IF NOT EXISTS identity.told_run (run_id VARCHAR)"
+    )
+    told = [row[0] for row in con.execute("SELECT run_id FROM identity.told_run").fetchall()]
+    runs = ids.run_ids(engine)
+    changes_only = changes_only and run.writes and told == [runs.get(run.before)]
+    # who dies here leaves tables that name no run: they are made anew
+    con.execute("DELETE FROM identity.told_run")
+    _memory(own, engine, run, changes_only=changes_only)
+    if changes_only:
+        _write_changes(own, con, config, run)
+    else:
+        _write_all(own, con, config)
     own.execute(f"CREATE OR REPLACE TABLE review_told AS {_reviews(config)}")
     copy(own, con, "SELECT * FROM review_told", "TABLE identity.identity_reviews")
+    copy(own, con, _ID_MAP, "TABLE identity.customer_id_map")
+    if run.writes:
+        con.execute("INSERT INTO identity.told_run VALUES (?)", [runs[run.number]])
 
 
-def _memory(own: duckdb.DuckDBPyConnection, engine: Engine, run: ids.Run) -> None:
-    """Temporary copies of the memory's small tables, and ``record_customer`` of this run."""
+def _write_all(
+    own: duckdb.DuckDBPyConnection, con: duckdb.DuckDBPyConnection, config: IdentityConfig
+) -> None:
+    # kept: reviews and explanations are asked from the store
+    own.execute(f"CREATE OR REPLACE TABLE link_told AS {links_query(config)}")
+    for name, query in (
+        ("customer_records", _CUSTOMER_RECORDS.format(where="true")),
+        ("customer_identifiers", _CUSTOMER_IDENTIFIERS.format(where="true")),
+        ("record_memberships", _RECORD_MEMBERSHIPS.format(where="true")),
+        ("record_persons", _RECORD_PERSONS.format(where="true")),
+        ("identity_links", "SELECT * FROM link_told"),
+        ("identity_changes", _CHANGES.format(where="true")),
+        ("identity_stop_list", "SELECT kind, value, persons FROM stop_value ORDER BY ALL"),
+    ):
+        copy(own, con, query, f"TABLE identity.{name}")
+
+
+def _write_changes(
+    own: duckdb.DuckDBPyConnection,
+    con: duckdb.DuckDBPyConnection,
+    config: IdentityConfig,
+    run: ids.Run,
+) -> None:
+    own.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE value_told AS
+        SELECT value FROM value_touched
+        UNION SELECT value FROM held WHERE hash(record_id) IN (FROM record_told)
+        """
+    )
+    for table in ("record_told", "pair_told", "value_told"):
+        copy(own, con, f"FROM {table}", f"TEMP TABLE {table}")
+    of_record = "hash(record_id) IN (FROM record_told)"
+    of_value = "value IN (FROM value_told)"
+    of_pair = "(hash(record_l) IN (FROM pair_told) OR hash(record_r) IN (FROM pair_told))"
+    own.execute(f"DELETE FROM link_told WHERE {of_pair}")
+    own.execute(f"INSERT INTO link_told BY NAME {links_query(config, changes_only=True)}")
+    for name, where, query in (
+        ("customer_records", of_record, _CUSTOMER_RECORDS.format(where=of_record)),
+        ("customer_identifiers", of_value, _CUSTOMER_IDENTIFIERS.format(where=of_value)),
+        ("record_memberships", of_record, _RECORD_MEMBERSHIPS.format(where=of_record)),
+        ("record_persons", of_record, _RECORD_PERSONS.format(where=of_record)),
+        ("identity_links", of_pair, f"SELECT * FROM link_told WHERE {of_pair}"),
+        ("identity_changes", "false", _CHANGES.format(where=f"number = {run.number}")),
+    ):
+        con.execute(f"DELETE FROM identity.{name} WHERE {where}")
+        columns = [row[0] for row in con.execute(f"DESCRIBE identity.{name}").fetchall()]
+        copy(own, con, f"SELECT {', '.join(columns)} FROM ({query})", "TEMP TABLE told_now")
+        con.execute(f"INSERT INTO identity.{name} BY NAME FROM told_now")
+
+
+def _memory(
+    own: duckdb.DuckDBPyConnection, engine: Engine, run: ids.Run, *, changes_only: bool
+) -> None:
+    """Temporary copies of the memory's small tables, and ``record_customer`` of this run.
+
+    With ``changes_only``, of the customers those that began in this run.
+    """
     with engine.begin() as connection:
         runs = connection.execute(
             select(ids.identity_runs.c.number, ids.identity_runs.c.run_id,
                    ids.identity_runs.c.as_of)
         ).all()  # fmt: skip
         changes = connection.execute(select(ids.identity_changes)).all()
-        customers = connection.execute(
-            select(ids.identity_customers.c.customer_id, ids.identity_customers.c.opened,
-                   ids.identity_customers.c.closed)
-        ).all()  # fmt: skip
+        begun = select(
+            ids.identity_customers.c.customer_id,
+            ids.identity_customers.c.opened,
+            ids.identity_customers.c.closed,
+        )
+        if changes_only:
+            begun = begun.where(ids.identity_customers.c.opened == run.number)
+        customers = connection.execute(begun).all()
     for name, columns, rows in (
         ("memory_run", (("number", pa.int32()), ("run_id", pa.string()), ("as_of", pa.date32())),
          runs),
@@ -105,6 +171,14 @@ def _memory(own: duckdb.DuckDBPyConnection, engine: Engine, run: ids.Run) -> Non
         "CREATE OR REPLACE TEMP TABLE record_customer AS SELECT record_id, customer_id FROM member "
         "WHERE closed IS NULL"
     )
+    own.execute(
+        "CREATE OR REPLACE TEMP TABLE present AS "
+        + (
+            "SELECT DISTINCT customer_id FROM record_customer"
+            if changes_only
+            else "SELECT customer_id FROM memory_customer WHERE closed IS NULL"
+        )
+    )
     if not run.writes:  # nothing is kept: what this run would say stands in its own tables only
         own.execute(
             "CREATE OR REPLACE TEMP TABLE record_customer AS SELECT record_id, customer_id "
@@ -117,6 +191,11 @@ def _memory(own: duckdb.DuckDBPyConnection, engine: Engine, run: ids.Run) -> Non
 
 _CUSTOMER_RECORDS = """
 SELECT record_id, customer_id, source, entity FROM seen JOIN record_customer USING (record_id)
+WHERE {where}
+"""
+
+_RECORD_PERSONS = """
+SELECT record_id, family, birthday, road_home, estate_home FROM person WHERE {where}
 """
 
 _MEMBERSHIP = """
@@ -133,7 +212,7 @@ _MEMBERSHIP = """
 
 _RECORD_MEMBERSHIPS = f"""
 SELECT record_id, customer_id, coalesce(learned_from, created_at) AS learned_from, learned_to
-FROM ({_MEMBERSHIP}) JOIN person USING (record_id)
+FROM ({_MEMBERSHIP}) JOIN person USING (record_id) WHERE {{where}}
 """
 
 _CUSTOMER_IDENTIFIERS = f"""
@@ -141,7 +220,8 @@ WITH membership AS ({_MEMBERSHIP}),
 known AS (
     SELECT customer_id, told_kind AS kind, value, held.record_id, is_verified, first_at, last_at,
         valid_to, link, created_at, learned_from, learned_to
-    FROM held JOIN membership USING (record_id) JOIN person USING (record_id) WHERE kind <> 'home'
+    FROM (SELECT * FROM held WHERE kind <> 'home' AND {{where}}) AS held
+    JOIN membership USING (record_id) JOIN person USING (record_id)
 ),
 -- a number whose use by one customer ends before another's begins has changed hands
 span AS (
@@ -162,6 +242,7 @@ FROM known LEFT JOIN passed USING (kind, value, customer_id)
 _CHANGES = """
 SELECT old_id, new_id, reason, run_id, as_of AS changed_on
 FROM memory_change JOIN memory_run USING (number)
+WHERE {where}
 UNION ALL
 SELECT NULL, customer_id, 'new', run_id, as_of FROM memory_customer
 JOIN memory_run ON number = opened
@@ -170,7 +251,7 @@ ORDER BY changed_on, new_id, old_id
 """
 
 _ID_MAP = """
-WITH RECURSIVE present AS (SELECT customer_id FROM memory_customer WHERE closed IS NULL),
+WITH RECURSIVE
 -- a merge that was undone leads nowhere: its old id is a customer again, or went elsewhere later
 last_merge AS (
     SELECT old_id, max(number) AS number FROM memory_change WHERE reason = 'merge'
@@ -193,24 +274,31 @@ WHERE old_id <> new_id GROUP BY old_id, new_id ORDER BY old_id, new_id
 """
 
 
-def links_query(config: IdentityConfig) -> str:
-    """SQL over the store: ``identity_links``; needs ``record_customer``."""
+def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
+    """SQL over the store: ``identity_links``; needs ``record_customer``, or ``pair_told`` too."""
     low, high = config.review
+    of_core, of_row = (
+        f"({one} IN (FROM pair_told) OR {other} IN (FROM pair_told))" if changes_only else "true"
+        for one, other in (("n_l", "n_r"), ("hash(record_l)", "hash(record_r)"))
+    )
     return f"""
     WITH told AS (
-        SELECT record_l, record_r, rule, kinds, NULL::DOUBLE AS probability,
-            NULL::DOUBLE AS weight, linked,
+        SELECT least(one.record_id, other.record_id) AS record_l,
+            greatest(one.record_id, other.record_id) AS record_r, rule, kinds,
+            NULL::DOUBLE AS probability, NULL::DOUBLE AS weight, linked,
             list_contains(against, 'fits several') OR (name = 'same' AND NOT linked) AS is_doubtful,
             [{{'field': 'name', 'degree': name, 'weight': NULL::FLOAT}},
              {{'field': 'birthday', 'degree': birthday, 'weight': NULL::FLOAT}}] AS reasons, against
-        FROM core_link
+        FROM ({cores.links_query(config, of_core)})
+        JOIN record_customer AS one ON hash(one.record_id) = n_l
+        JOIN record_customer AS other ON hash(other.record_id) = n_r
         UNION ALL
         SELECT record_l, record_r, CASE WHEN is_lone THEN 'only one of the name'
                 ELSE coalesce(rule, 'model') END, [],
             1 / (1 + power(2.0, -greatest(-60, least(60, weight)))), weight,
             weight > 0, NULL, {links.reasons(remainder.models())},
             CASE WHEN contradicted THEN ['names, birthday or sex contradict'] ELSE [] END
-        FROM {remainder.SCORED}
+        FROM {remainder.SCORED} WHERE {of_row}
     )
     SELECT told.* EXCLUDE (linked, is_doubtful),
         one.customer_id = other.customer_id AS together,

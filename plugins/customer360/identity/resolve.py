@@ -80,8 +80,11 @@ def resolve(
     rows = read_records(con, records, mapping)
     say(f"{rows:,} records read")
     columns = prepare(con, mapping)
+    _say_unread(con, mapping, say)
     stop_list(con, columns)
     models = field_models(columns)
+    if constraints is not None:
+        _read_constraints(con, constraints)
     # what people decided may be about any of them
     rows -= _set_copies_apart(con, columns if constraints is None else [])
     blocking = block(con, columns, rows)
@@ -89,7 +92,7 @@ def resolve(
         _nobody_linked(con)
     else:
         say(f"compared by {', '.join(model.name for model in models)}")
-        _link(con, models, blocking, rows, constraints, say)
+        _link(con, models, blocking, rows, constraints is not None, say)
     _add_copies(con)
     return _summary(con)
 
@@ -138,12 +141,36 @@ def _add_copies(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def _say_unread(
+    con: duckdb.DuckDBPyConnection, mapping: PersonMapping, say: Callable[[str], None]
+) -> None:
+    """Say of how many records a birthday, phone or e-mail was not understood.
+
+    Raises:
+        ConfigError: no birthday has the date_format that the mapping names.
+    """
+    for field in ("birthday", "phone", "email"):
+        if field not in mapping.fields:
+            continue
+        given, read = con.execute(
+            f"SELECT count(records_in.{field}), count(persons_all.{field}) "
+            "FROM records_in JOIN persons_all USING (record_id)"
+        ).fetchall()[0]
+        if field == "birthday" and given and not read and mapping.date_format:
+            raise ConfigError(
+                f"none of {given:,} birthdays is written as date_format "
+                f"'{mapping.date_format}' says: correct it in the mapping file, or take it out"
+            )
+        if given > read:
+            say(f"{field}: {given - read:,} of {given:,} values are not understood and left out")
+
+
 def _link(
     con: duckdb.DuckDBPyConnection,
     models: list[FieldModel],
     blocking: Blocking,
     rows: int,
-    constraints: Path | None,
+    constrained: bool,
     say: Callable[[str], None],
 ) -> None:
     parameters = train(con, models, blocking, rows)
@@ -157,22 +184,22 @@ def _link(
         log_level=None,
     )
     links.score_candidates(con, linker, models, parameters)
-    if constraints is not None:
-        _constrain(con, constraints, linker, models, parameters)
+    if constrained:
+        _constrain(con, linker, models, parameters)
     say("candidate pairs scored")
     _join(con, linker, models, parameters)
     _keep_links(con, models)
     con.execute("DROP TABLE scored")
 
 
-def _constrain(
-    con: duckdb.DuckDBPyConnection,
-    path: Path,
-    linker: Linker,
-    models: list[FieldModel],
-    parameters: Parameters,
-) -> None:
-    """Overrule the weights of pairs that people decided (CSV record_a, record_b, kind)."""
+def _read_constraints(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make ``constraints``: the pairs that people decided (CSV record_a, record_b, kind).
+
+    Rows without a kind are decided by nobody yet.
+
+    Raises:
+        ConfigError: a line that could not be obeyed; names it.
+    """
     relation, columns = reader(con, path)
     missing = sorted({"record_a", "record_b", "kind"} - set(columns))
     if missing:
@@ -180,23 +207,56 @@ def _constrain(
     con.execute(
         f"""
         CREATE OR REPLACE TABLE constraints AS
+        WITH told AS (
+            SELECT trim(record_a::VARCHAR) AS record_a, trim(record_b::VARCHAR) AS record_b,
+                lower(trim(kind::VARCHAR)) AS kind, row_number() OVER () + 1 AS line
+            FROM {relation}
+        )
         SELECT least(record_a, record_b) AS record_l, greatest(record_a, record_b) AS record_r,
-            max(kind) AS kind, count(DISTINCT kind) AS kinds
-        FROM (SELECT trim(record_a::VARCHAR) AS record_a, trim(record_b::VARCHAR) AS record_b,
-                lower(trim(kind)) AS kind FROM {relation})
-        SEMI JOIN persons AS left_person ON record_a = left_person.record_id
-        SEMI JOIN persons AS right_person ON record_b = right_person.record_id
-        WHERE record_a <> record_b GROUP BY ALL
+            max(kind) AS kind, count(DISTINCT kind) AS kinds, min(line) AS line
+        FROM told WHERE kind <> '' GROUP BY ALL
         """
     )
-    bad = con.execute(
-        "SELECT count(*) FILTER (kinds > 1), "
-        "count(*) FILTER (kind NOT IN ('must_link', 'cannot_link')) FROM constraints"
-    ).fetchall()[0]
-    if any(bad):
+    wrong = con.execute(
+        """
+        SELECT line, CASE
+            WHEN kind NOT IN ('must_link', 'cannot_link') THEN 'kind is neither must_link nor '
+                || 'cannot_link'
+            WHEN kinds > 1 THEN 'the pair is both must_link and cannot_link'
+            WHEN record_l = record_r THEN 'a record is paired with itself'
+            ELSE 'one of its records is not in the table'
+        END AS why
+        FROM constraints
+        WHERE kinds > 1 OR kind NOT IN ('must_link', 'cannot_link') OR record_l = record_r
+            OR record_l NOT IN (SELECT record_id FROM records_in)
+            OR record_r NOT IN (SELECT record_id FROM records_in)
+        ORDER BY line LIMIT 5
+        """
+    ).fetchall()
+    if wrong:
         raise ConfigError(
-            f"{path}: {bad[0]} pairs are both must_link and cannot_link, {bad[1]} have another kind"
+            f"{path} cannot be obeyed: " + "; ".join(f"line {line}: {why}" for line, why in wrong)
         )
+    told = con.execute("SELECT record_l, record_r, kind, line FROM constraints").fetchnumpy()
+    records, ends = np.unique([*told["record_l"], *told["record_r"]], return_inverse=True)
+    left, right = np.split(ends, 2)
+    must = told["kind"] == "must_link"
+    persons = cluster.components(len(records), left[must], right[must])
+    torn = told["line"][~must & (persons[left] == persons[right])]
+    if len(torn):
+        raise ConfigError(
+            f"{path} cannot be obeyed: line {min(torn)} keeps two records apart that its lines of "
+            "must_link make one"
+        )
+
+
+def _constrain(
+    con: duckdb.DuckDBPyConnection,
+    linker: Linker,
+    models: list[FieldModel],
+    parameters: Parameters,
+) -> None:
+    """Overrule the weights of pairs that people decided."""
     links.score_more(con, linker, models, parameters, "constraints")
     con.execute(
         f"""

@@ -7,6 +7,7 @@ import pandas as pd
 
 from customer360.scoring.mapping import (
     LabelledMapping,
+    fixed_order,
     load_mapping,
     read_flag,
     read_table,
@@ -39,11 +40,10 @@ def churn_labelled(
     """
     mapping = load_mapping(mapping_path, LabelledMapping)
     table = read_table(source, mapping)
-    label = read_flag(
-        table.frame["label"], mapping.fields.label, mapping.label_value, "label_value"
-    )
+    frame = table.frame.iloc[fixed_order(table.frame, mapping)]
+    label = read_flag(frame["label"], mapping.fields.label, mapping.label_value, "label_value")
     known = label.notna().to_numpy()
-    features = table.frame[table.features]
+    features = frame[table.features]
     click.echo(f"{known.sum():,} labelled rows, {len(table.features)} features", err=True)
     with models_may_refuse():
         truth = label[known].to_numpy()

@@ -4,11 +4,14 @@ What belongs here: what is asked on the command line. What does not: reading the
 named there (``customer360.scoring.mapping``).
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+from customer360.output import check_out
 
 Command = Callable[..., Any]
 
@@ -52,8 +55,17 @@ def score_command(name: str, *own: Callable[[Command], Command]) -> Callable[[Co
     ]
 
     def decorate(function: Command) -> Any:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
+        @functools.wraps(function)
+        def checked(**options: Any) -> None:
+            check_out(options["out"], options["source"], options["mapping_path"])
+            function(**options)
+
+        return _decorated(checked, decorators)
 
     return decorate
+
+
+def _decorated(function: Command, decorators: list[Callable[[Command], Command]]) -> Any:
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function

@@ -154,10 +154,13 @@ class Personas(NightlyScore):
         )
 
 
-def write_last_segments(
+def write_last_groups(
     connection: duckdb.DuckDBPyConnection, snapshot: Path | None, as_of: date | None
 ) -> None:
-    """Table ``scores.last_segments``: who was in which group at an earlier published snapshot.
+    """What an earlier published snapshot knew of who is in which group.
+
+    Tables ``scores.last_segments`` (segments, personas, tiers) and ``scores.last_holdouts`` (arms
+    of our own campaigns, by which their effect is measured).
 
     Args:
         connection: on the work file.
@@ -170,15 +173,27 @@ def write_last_segments(
             "create or replace table scores.last_segments "
             "(customer_id varchar, kind varchar, segment varchar, as_of date)"
         )
+        connection.execute(
+            "create or replace table scores.last_holdouts "
+            "(campaign varchar, customer_id varchar, arm_assigned varchar, assigned_on date)"
+        )
     if snapshot is None:
         return
     connection.execute(f"attach {literal(snapshot)} as last_snapshot (read_only)")
     try:
         found = connection.execute(
             "select table_name from duckdb_tables() where database_name = 'last_snapshot' "
-            "and schema_name = 'main' and table_name in ('customer_segments', 'customer_value')"
+            "and schema_name = 'main' "
+            "and table_name in ('customer_segments', 'customer_value', 'holdouts')"
         ).fetchall()
         for (table,) in found:
+            if table == "holdouts":
+                connection.execute(
+                    "insert into scores.last_holdouts "
+                    "select campaign, customer_id, arm_assigned, assigned_on "
+                    "from last_snapshot.holdouts"
+                )
+                continue
             query = (
                 "select customer_id, kind, segment"
                 if table == "customer_segments"

@@ -10,6 +10,7 @@ from customer360.exceptions import SourceError
 from customer360.scoring.corpora import corpus, general_model
 from customer360.scoring.mapping import (
     TextMapping,
+    fixed_order,
     load_mapping,
     read_flag,
     read_table,
@@ -52,7 +53,8 @@ def sentiment(
     """
     mapping = load_mapping(mapping_path, TextMapping)
     table = read_table(source, mapping)
-    texts = table.frame["text"].astype("string").fillna("").tolist()
+    frame = table.frame.iloc[fixed_order(table.frame, mapping)]
+    texts = frame["text"].astype("string").fillna("").tolist()
     empty = np.array([not text.strip() for text in texts], dtype=bool)
     notes = list(table.notes)
     if empty.all():
@@ -60,8 +62,8 @@ def sentiment(
     if empty.any():
         notes.append(f"{int(empty.sum())} empty texts are scored 0")
     figures: dict[str, object]
-    if "label" in table.frame:
-        label = read_rating(table.frame["label"], mapping)
+    if "label" in frame:
+        label = read_rating(frame["label"], mapping)
         rated = np.isfinite(label) & ~empty
         own = [text for text, is_rated in zip(texts, rated, strict=True) if is_rated]
         click.echo(f"{len(texts):,} texts, {len(own):,} rated", err=True)
@@ -99,8 +101,8 @@ def sentiment(
         }
     for note in notes:
         click.echo(f"note: {note}", err=True)
-    result = pd.DataFrame({"id": table.frame["id"], "sentiment": scores})
-    write_scores(result.join(aspects.set_index(result.index)), out)
+    result = pd.DataFrame({"id": frame["id"], "sentiment": scores})
+    write_scores(result.join(aspects.set_index(result.index)).sort_index(), out)
     figures |= {"empty": int(empty.sum()), "notes": notes, "out": str(out)}
     report(card, write_card(card, out), figures, as_json)
 

@@ -67,14 +67,25 @@ def check_as_of(connection: duckdb.DuckDBPyConnection, as_of: date) -> list[str]
     Raises:
         SourceError: there are no orders by then.
     """
-    before, after, first, last = connection.execute(
+    before, after, first, last, below = connection.execute(
         "select count(*) filter (ordered_on <= ?), count(*) filter (ordered_on > ?), "
-        "min(ordered_on), max(ordered_on) from orders",
-        [as_of, as_of],
+        "min(ordered_on), max(ordered_on), "
+        "count(*) filter (ordered_on <= ? and amount_cents < 0) from orders",
+        [as_of, as_of, as_of],
     ).fetchall()[0]
     if not before:
         raise SourceError(f"there are no orders until {as_of}; they run from {first} to {last}")
+    if below == before:
+        raise SourceError(
+            f"all {before:,} orders until {as_of} have an amount below zero, which means goods "
+            "that came back; turn the sign of the amounts round if these are sales"
+        )
     notes = []
+    if below > before / 2:
+        notes.append(
+            f"WARNING: {below:,} of {before:,} orders have an amount below zero and count as goods "
+            "that came back, not as purchases"
+        )
     if after:
         notes.append(f"{after:,} orders after {as_of} are left alone: they are the future")
     silent = (as_of - last).days

@@ -9,6 +9,7 @@ import pandas as pd
 from customer360.exceptions import SourceError
 from customer360.scoring.mapping import (
     CampaignMapping,
+    fixed_order,
     load_mapping,
     read_flag,
     read_table,
@@ -39,22 +40,33 @@ def uplift(
     """
     mapping = load_mapping(mapping_path, CampaignMapping)
     table = read_table(source, mapping)
-    frame = table.frame
+    frame = table.frame.iloc[fixed_order(table.frame, mapping)]
     treated = read_flag(
         frame["treatment"], mapping.fields.treatment, mapping.treatment_value, "treatment_value"
     )
     outcome = read_outcome(frame["outcome"], mapping)
     known = (treated.notna() & np.isfinite(outcome)).to_numpy()
+    notes = [*table.notes]
+    if not known.all():
+        notes.append(f"{int((~known).sum())} rows without arm or outcome are left out")
+    others = _arms(frame["treatment"][known & (treated == 0).to_numpy()])
     if mapping.control_value is not None:
         control = read_flag(
             frame["treatment"], mapping.fields.treatment, mapping.control_value, "control_value"
         )
-        known = known & ((treated == 1) | (control == 1)).to_numpy()
+        other = known & ((treated == 0) & (control == 0)).to_numpy()
+        if other.any():
+            arms = _named(_arms(frame["treatment"][other]))
+            notes.append(f"{int(other.sum())} rows of other arms ({arms}) are left out")
+        known = known & ~other
+    elif len(others) > 1:
+        raise SourceError(
+            f"`{mapping.fields.treatment}` has more than two arms: beside "
+            f"{mapping.treatment_value} there are {_named(others)}; set `control_value:` in the "
+            "mapping to the one that was left alone"
+        )
     if not known.any():
         raise SourceError(f"{source.name} has no row with both an arm and an outcome")
-    notes = [*table.notes]
-    if not known.all():
-        notes.append(f"{int((~known).sum())} rows without arm or outcome are left out")
     used = frame[known]
     arm, result = treated[known].to_numpy(), outcome[known]
     click.echo(f"{len(used):,} customers, {int(arm.sum()):,} of them treated", err=True)
@@ -66,7 +78,7 @@ def uplift(
     for note in notes:
         click.echo(f"note: {note}", err=True)
     scores = {"customer_id": used["customer_id"], "uplift": evaluation.scores["uplift"]}
-    write_scores(pd.DataFrame(scores), out)
+    write_scores(pd.DataFrame(scores).sort_index(), out)
     figures: dict[str, object] = {
         "qini": evaluation.figure("qini"),
         "qini_low": evaluation.figure("qini_low"),
@@ -75,7 +87,7 @@ def uplift(
         "effect": evaluation.effect,
         "effect_low": evaluation.effect_low,
         "effect_high": evaluation.effect_high,
-        "top_half": evaluation.top_half,
+        "top_half": evaluation.top_half if np.isfinite(evaluation.top_half) else None,
         "rows": len(used),
         "treated": int(arm.sum()),
         "learners": evaluation.figures.to_dict("records"),
@@ -85,6 +97,14 @@ def uplift(
         "out": str(out),
     }
     report(card, write_card(card, out), figures, as_json)
+
+
+def _arms(values: pd.Series) -> list[str]:
+    return sorted(set(values.astype(str).str.strip()))
+
+
+def _named(arms: list[str]) -> str:
+    return ", ".join(arms[:5]) + (f" and {len(arms) - 5} more" if len(arms) > 5 else "")
 
 
 def read_outcome(values: pd.Series, mapping: CampaignMapping) -> np.ndarray:

@@ -51,7 +51,7 @@ class FittedValue:
     """A value model as of a date.
 
     Attributes:
-        windows: None where the history was too short to learn from; ``why`` says so.
+        windows: None where there was too little to learn from; ``why`` says so.
         season: factor of each origin and of the as-of date.
         report: figures of every candidate on the report window, None without windows.
         coverage: share of customers within the 80 % interval on the report window, by target.
@@ -83,22 +83,26 @@ def fit_value(
 ) -> FittedValue:
     """Fit, choose and evaluate on windows before ``as_of``; nothing after it is looked at.
 
+    Where there is too little to learn from, the model is ``fit_unchecked`` and ``why`` says so.
+
     Raises:
-        ModelError: too few customers, or nobody has bought twice.
+        ModelError: there are no orders at all.
     """
     with models_may_refuse():
         try:
             rows = training_rows(connection, as_of, horizon_days, orders, max_rows)
+            frame, windows = rows.frame, rows.windows
+            season = season_factors(
+                _daily(connection, as_of, orders), [*windows.origins, as_of], horizon_days
+            )
+            frame["as_of"] = pd.to_datetime(frame["as_of"]).dt.date
+            model = train(frame, windows, season, seed, threads)
         except ModelDataError as error:
-            frame = read_features(connection, [as_of], horizon_days, orders).to_pandas()
-            model = without_history(frame, horizon_days, seed)
-            return FittedValue(model, as_of, None, {as_of: 1.0}, why=str(error))
-        frame, windows = rows.frame, rows.windows
-        season = season_factors(
-            _daily(connection, as_of, orders), [*windows.origins, as_of], horizon_days
-        )
-        frame["as_of"] = pd.to_datetime(frame["as_of"]).dt.date
-        model = train(frame, windows, season, seed, threads)
+            model, version = fit_unchecked(connection, as_of, horizon_days, orders, seed)
+            why = str(error)
+            if version == ASSUMED_VERSION:
+                why += "; nor can buy till you die be fitted: its pace is assumed"
+            return FittedValue(model, as_of, None, {as_of: 1.0}, why=why)
         report_rows = rows_of(frame, windows.report)
         factor = season[windows.report]
         made = forecasts(model, report_rows, threads)
@@ -128,6 +132,25 @@ def fit_value(
     }
     choice = rows_of(frame, windows.choice)
     return FittedValue(model, as_of, windows, season, report, coverage, "", choice, facts, drawn)
+
+
+def fit_unchecked(
+    connection: duckdb.DuckDBPyConnection,
+    as_of: date,
+    horizon_days: int,
+    orders: str = "orders",
+    seed: int = 42,
+) -> tuple[ValueModel, str]:
+    """Buy till you die as of a date, for what is too little to learn from; it never refuses.
+
+    Returns:
+        The model and its version: ``UNCHECKED``, or ``ASSUMED_VERSION`` where nothing was learned.
+    """
+    frame = read_features(connection, [as_of], horizon_days, orders).to_pandas()
+    try:
+        return without_history(frame, horizon_days, seed), UNCHECKED
+    except ModelDataError:
+        return assumed(frame, horizon_days), ASSUMED_VERSION
 
 
 def score_value(
@@ -189,7 +212,7 @@ class Value(NightlyScore):
             champion = ValueModel.from_artefact(artefact)
             if date.fromisoformat(champion.learned_until) > windows.choice:
                 return None
-            return losses(_used(champion, choice, factor), choice)
+            return losses(_used(champion, choice, factor, freshly=False), choice)
 
         def card(facts: dict[str, object]) -> Any:
             return value_card(
@@ -217,7 +240,8 @@ class Value(NightlyScore):
             }
             | {f"{target}_coverage": share for target, share in (fitted.coverage or {}).items()},
             thresholds={},
-            losses=losses(_used(model, choice, factor), choice),
+            # Neither may know the level of the very window that they are compared on.
+            losses=losses(_used(model, choice, factor, freshly=False), choice),
             losses_of=losses_of,
             window=f"the {len(choice):,} customers of {fitted.windows.choice}",
             parameters={"horizon_days": given.horizon_days, "max_rows": MAX_TRAINING_ROWS},
@@ -229,13 +253,9 @@ class Value(NightlyScore):
         """See ``NightlyScore.score``; without a champion buy till you die forecasts, unchecked."""
         alarms: tuple[str, ...] = ()
         if artefact is None:
-            frame = read_features(
-                given.connection, [given.as_of], given.horizon_days, given.orders
-            ).to_pandas()
-            try:
-                model, version = without_history(frame, given.horizon_days), UNCHECKED
-            except ModelDataError:
-                model, version = assumed(frame, given.horizon_days), ASSUMED_VERSION
+            model, version = fit_unchecked(
+                given.connection, given.as_of, given.horizon_days, given.orders
+            )
             alarms = (
                 f"value: no model was trained by {given.as_of}: {version} forecasts, and nothing "
                 "has checked it",
@@ -308,8 +328,10 @@ class Value(NightlyScore):
 WATCH_TOTAL = 0.25
 
 
-def _used(model: ValueModel, frame: pd.DataFrame, factor: float) -> dict[str, np.ndarray]:
-    made = forecasts(model, frame, only_used=True)
+def _used(
+    model: ValueModel, frame: pd.DataFrame, factor: float, *, freshly: bool = True
+) -> dict[str, np.ndarray]:
+    made = forecasts(model, frame, only_used=True, freshly=freshly)
     return {target: made[target][name] * factor for target, name in model.chosen.items()}
 
 

@@ -134,7 +134,7 @@ def _start_demo() -> None:
 
 def _drive(days: list[dt.date]) -> None:
     """Take ``days`` through the instance that is up, or one that is started for it."""
-    from customer360 import pipeline
+    from customer360 import pipeline, run_status
 
     settings = load_settings()
     pipeline.check_configuration(settings)
@@ -158,7 +158,7 @@ def _drive(days: list[dt.date]) -> None:
     ended = time.monotonic()
     if failures:
         raise Customer360Error("\n".join(failures))
-    click.echo(pipeline.format_summary(pipeline.status(settings)))
+    click.echo(run_status.format_summary(run_status.status(settings)))
     busy = drive.seconds_with_a_task()
     click.echo(
         f"{ended - begun:.0f} s in all: {drive.own_seconds:.0f} s of the steps' own work "

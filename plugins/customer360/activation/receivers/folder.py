@@ -1,7 +1,7 @@
 """Files in a folder that a tool picks up: here, in an object storage, or on an SFTP server.
 
 What belongs here: bringing a sealed export there, ``_SUCCESS`` last. What does not: what is in the
-files (``exports``). SFTP needs the fsspec package of its scheme (paramiko), or Airflow's provider.
+files (``exports``).
 """
 
 import shutil

@@ -12,6 +12,7 @@ from typing import Any
 import adbc_driver_postgresql.dbapi as adbc
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg.conninfo import make_conninfo
 
 from customer360.activation.destinations import DatabaseDestination
@@ -96,8 +97,9 @@ class PostgresTable:
     def _prepare(self, *, create: bool) -> None:
         found = dict(
             self._ask(
-                "select column_name::text, data_type::text from information_schema.columns "
-                f"where table_schema = '{self._schema}' and table_name = '{self._table}'"
+                "select attname::text, format_type(atttypid, null) from pg_attribute "
+                f"where attrelid = to_regclass('{self._target}') "
+                "and attnum > 0 and not attisdropped"
             )
         )
         if not found:
@@ -138,14 +140,28 @@ class PostgresTable:
         return bool(found)
 
     def rows(self, connection: duckdb.DuckDBPyConnection) -> pa.Table:
-        """The table ``plan`` as it is staged."""
+        """The table ``plan`` as it is staged; what tells nothing is left out."""
+        (removals,) = connection.execute(
+            "select count(*) from plan where change = 'removed'"
+        ).fetchall()[0]
+        told = {"object": self._object_of() == 'staged."object"', "change": removals}
         cells = ", ".join(
             f"{quote(column)}::varchar as {quote(column)}"
             if self._is_text(column)
             else quote(column)
-            for column in ("object", "change", *self._shape.columns)
+            for column in (
+                *(name for name, is_told in told.items() if is_told),
+                *self._shape.columns,
+            )
         )
         return connection.execute(f"select {cells} from plan").to_arrow_table()
+
+    def _object_of(self) -> str:
+        """SQL for a staged row's object: its key itself where that says it all."""
+        kinds = [self._shape.columns[column] for column in self._shape.key]
+        if not kinds:
+            return "''"
+        return f"staged.{quote(self._shape.key[0] if kinds == ['VARCHAR'] else 'object')}"
 
     def merge(self, rows: pa.Table, key: str) -> set[tuple[str, str]]:
         """Stage and merge rows, but do not commit.
@@ -157,69 +173,86 @@ class PostgresTable:
             DeliveryError: the server refuses; nothing was written.
         """
         try:
-            with self._adbc.cursor() as cursor:
-                staged = cursor.adbc_ingest(STAGE, rows, mode="create", temporary=True)
-            foreign = self._write(staged)
-            self._ask(
-                f"insert into {self._received} (idempotency_key, destination) "
-                f"values ('{key}', '{self._name}')"
-            )
+            return self._stage_and_write(rows, key, "")
+        except adbc.IntegrityError:
+            # If somebody wrote the same key meanwhile, theirs stays; whatever else it was, the
+            # server says again. (This driver cannot go back to a savepoint.)
+            self._adbc.rollback()
         except adbc.Error as error:
             self._adbc.rollback()
             raise self._explain(error) from None
+        try:
+            keys = ", ".join(map(quote, self._keys))
+            return self._stage_and_write(rows, key, f"on conflict ({keys}) do nothing")
+        except adbc.Error as error:
+            self._adbc.rollback()
+            raise self._explain(error) from None
+
+    def _stage_and_write(self, rows: pa.Table, key: str, on_conflict: str) -> set[tuple[str, str]]:
+        with self._adbc.cursor() as cursor:
+            cursor.adbc_ingest(STAGE, rows, mode="create", temporary=True)
+        foreign = self._write(rows, on_conflict)
+        self._ask(
+            f"insert into {self._received} (idempotency_key, destination) "
+            f"values ('{key}', '{self._name}')"
+        )
         return foreign
 
     def _is_text(self, column: str) -> bool:
         kind = base(self._shape.columns.get(column, "VARCHAR"))
         return kind in AS_TEXT or kind not in TYPES
 
-    def _write(self, staged: int) -> set[tuple[str, str]]:
-        """Upserts and deletes from the stage; only where nobody else has written."""
-        columns = list(self._shape.columns)
-        listed = ", ".join(map(quote, columns))
-        values = ", ".join(
-            f"{quote(column)}::numeric"
-            if base(self._shape.columns[column]) in AS_TEXT
-            else quote(column)
-            for column in columns
-        )
-        keys = ", ".join(map(quote, self._keys))
+    def _write(self, staged: pa.Table, on_conflict: str) -> set[tuple[str, str]]:
+        """Deletes, updates and inserts from the stage; only where nobody else has written."""
+        values = {
+            column: f"staged.{quote(column)}" + ("::numeric" if base(kind) in AS_TEXT else "")
+            for column, kind in self._shape.columns.items()
+        }
+        listed = ", ".join(map(quote, values))
         writer = f"'{self._writer}'"
-        updates = ", ".join(
-            f"{quote(column)} = excluded.{quote(column)}"
-            for column in columns
-            if column not in self._keys
-        )
-        updates = f"{updates}, " if updates else ""
-        with self._adbc.cursor() as cursor:
-            cursor.execute(
-                f"insert into {self._target} as target ({listed}, written_by) "
-                f"select {values}, {writer} from {STAGE} where change <> 'removed' "
-                f"on conflict ({keys}) do update set {updates}written_at = now() "
-                f"where target.written_by = {writer}"
-            )
-            written = cursor.rowcount
         match = " and ".join(
             f"target.{quote(column)} = staged.{quote(column)}" for column in self._keys
         )
-        removals = self._ask(f"select count(*) from {STAGE} where change = 'removed'")[0][0]
-        if removals:
+        updates = "".join(
+            f"{quote(column)} = {value}, "
+            for column, value in values.items()
+            if column not in self._keys
+        )
+        stays, removals = "true", 0
+        if "change" in staged.column_names:
+            stays = "staged.change <> 'removed'"
+            removals = pc.sum(pc.equal(staged["change"], "removed")).as_py()
             self._ask(
                 f"delete from {self._target} as target using {STAGE} as staged "
                 f"where staged.change = 'removed' and {match} and target.written_by = {writer}"
             )
+        # What is there already first; then the rest is new, and needs no look at conflicts.
+        written = self._count(
+            f"update {self._target} as target set {updates}written_at = now() "
+            f"from {STAGE} as staged where {stays} and {match} and target.written_by = {writer}"
+        )
+        written += self._count(
+            f"insert into {self._target} as target ({listed}, written_by) "
+            f"select {', '.join(values.values())}, {writer} from {STAGE} as staged where {stays} "
+            f"and not exists (select 1 from {self._target} as target where {match}) {on_conflict}"
+        )
         foreign: set[tuple[str, str]] = set()
-        if written != staged - removals:
+        if written != len(staged) - removals:
             foreign = {
                 (str(customer), str(thing))
                 for customer, thing in self._ask(
-                    f"select staged.customer_id, staged.object from {STAGE} as staged "
+                    f"select staged.customer_id, {self._object_of()} from {STAGE} as staged "
                     f"inner join {self._target} as target on {match} "
-                    f"where staged.change <> 'removed' and target.written_by <> {writer}"
+                    f"where {stays} and target.written_by <> {writer}"
                 )
             }
         self._ask(f"drop table {STAGE}")
         return foreign
+
+    def _count(self, sql: str) -> int:
+        with self._adbc.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.rowcount
 
     def commit(self) -> None:
         """Make it so.
