@@ -48,6 +48,10 @@ def extract_hour(settings: Settings, source: str, hour: dt.datetime) -> dict[str
     return _do(settings, f"extract_hour:{source}", as_of=hour.isoformat())
 
 
+def answer_hour(settings: Settings, hour: dt.datetime) -> dict[str, Any]:
+    return _do(settings, "answer_hour", as_of=hour.isoformat())
+
+
 def check_configuration(settings: Settings) -> None:
     """The fake company has none."""
 
