@@ -238,26 +238,32 @@ Chain = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def chain(company: Company) -> Chain:
-    """Run the steps of the chain in this process, as the DAGs order them."""
+    """Run the steps of the chain in this process, as the DAGs order them.
+
+    ``until`` names the last one; ``before_publish`` is called with the marts file.
+    """
     from customer360 import pipeline, run_status
 
-    def run(as_of: dt.date = LAST_DAY, run_id: str = "run") -> dict[str, Any]:
+    def run(
+        as_of: dt.date = LAST_DAY,
+        run_id: str = "run",
+        until: str = "activate",
+        before_publish: Callable[[Path], None] = lambda _: None,
+    ) -> dict[str, Any]:
         settings = company.settings
         for source in declared_sources(settings):
             pipeline.extract(settings, source.name, as_of)
-        pipeline.begin(settings, as_of, run_id)
-        pipeline.load_raw(settings, as_of, run_id)
-        pipeline.audit(settings, as_of, run_id, "raw")
-        pipeline.resolve_identities(settings, as_of, run_id)
-        pipeline.build_marts(settings, as_of, run_id)
-        pipeline.audit(settings, as_of, run_id, "marts")
-        pipeline.train_if_needed(settings, as_of, run_id)
-        pipeline.score(settings, as_of, run_id)
-        pipeline.build_scored_marts(settings, as_of, run_id)
-        pipeline.engage(settings, as_of, run_id)
-        pipeline.audit(settings, as_of, run_id, "scores")
-        pipeline.publish(settings, as_of, run_id)
-        pipeline.activate(settings, as_of, run_id)
+        for step in (
+            "begin", "load_raw", "audit raw", "resolve_identities", "build_marts", "audit marts",
+            "train_if_needed", "score", "build_scored_marts", "engage", "audit scores",
+            "publish", "activate",
+        ):  # fmt: skip
+            if step == "publish":
+                before_publish(settings.work_dir / run_id / pipeline.MARTS_FILE)
+            name, *layer = step.split()
+            getattr(pipeline, name)(settings, as_of, run_id, *layer)
+            if step == until:
+                break
         return run_status.status(settings)
 
     return run

@@ -252,6 +252,7 @@
             'resolved_at': 'timestamp',
             'reopened_count': 'integer',
             'satisfaction': 'integer',
+            'text_key': 'varchar',
         }),
         'case_messages': dict(identifier, **{
             'message_id': 'varchar',
@@ -389,6 +390,12 @@
             'kind': 'varchar',
             'said_at': 'timestamp',
             'rating': 'double',
+            'body': 'varchar',
+        }),
+        'notes': dict(identifier, **{
+            'text_id': 'varchar',
+            'kind': 'varchar',
+            'said_at': 'timestamp',
             'body': 'varchar',
         }),
         'leads': dict(identifier, **{

@@ -104,10 +104,15 @@
     {%- do persist_docs(target, model) -%}
 {%- endmacro %}
 
-{#- The columns of a table that is there, quoted; a contract says them without asking the database. -#}
+{#- The columns of a table that is there, quoted; a contract and an entity say them without asking the database. -#}
 {% macro columns_of(relation) -%}
     {%- set names = [] -%}
-    {%- if model.config.contract.enforced -%}
+    {%- if relation.identifier.startswith('union_') -%}
+        {%- set entity = entity_columns(relation.identifier.removeprefix('union_')) -%}
+        {%- for name in ['source'] + entity.keys() | list + ['piece'] -%}
+            {%- do names.append(adapter.quote(name)) -%}
+        {%- endfor -%}
+    {%- elif model.config.contract.enforced -%}
         {%- for name in model.columns -%} {%- do names.append(adapter.quote(name)) -%} {%- endfor -%}
     {%- else -%}
         {%- for column in adapter.get_columns_in_relation(relation) -%}
@@ -176,6 +181,7 @@
     {%- else -%}
         {%- do fill_anew(target, sql) -%}
     {%- endif -%}
+    {%- do run_hooks(post_hooks) -%}
     {%- do adapter.commit() -%}
     {{ return({'relations': [target]}) }}
 {% endmaterialization %}

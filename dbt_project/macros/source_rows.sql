@@ -24,7 +24,14 @@
         select *
         from {{ rows }}
         where
+            {%- if is_increment() %}
+            -- Not as text: the view is the same each night, and is not made again.
+            _version_at < (
+                select cast(value as timestamp) from workspace.increment.state where name = 'cutoff'
+            )
+            {%- else %}
             _version_at < timestamp '{{ var("cutoff") }}'
+            {%- endif %}
             {%- if touched %}
             -- A key may have been of another piece before: its versions are judged together.
             and ({{ key | join(', ') }}) in (select ({{ key | join(', ') }}) from {{ rows }} where {{ touched }})

@@ -81,7 +81,7 @@
         {
             'mart': 'service_cases', 'key': 'case_key', 'prefix': 'case', 'at': 'opened_at', 'on': 'opened_on',
             'channel': 'channel', 'direction': "'inbound'", 'kind': "'service'",
-            'subject': 'coalesce(subject, topic)', 'agent': 'agent_id',
+            'subject': 'coalesce(subject, topic)', 'agent': 'agent_id', 'text': 'text_key',
         },
         {
             'mart': 'case_messages', 'key': 'message_key', 'prefix': 'message', 'at': 'sent_at', 'on': 'sent_on',

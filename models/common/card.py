@@ -215,7 +215,11 @@ def bars_picture(
     """Horizontal bars, the largest on top: importance of inputs, drift; ``line`` marks a limit."""
     figure, axes = _draw(title)
     order = np.argsort(np.asarray(values, dtype=np.float64))
-    axes.barh([names[place] for place in order], [values[place] for place in order], color=_BLUE)
+    axes.barh(
+        [names[place] for place in order], [values[place] for place in order], 0.6, color=_BLUE
+    )
+    # Two bars are as thick as seven.
+    axes.set_ylim(-0.6, max(len(order), 6) - 0.4)
     if line is not None:
         axes.axvline(line, color=_RED, linestyle="--")
     axes.set_xlabel(label)

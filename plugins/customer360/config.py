@@ -905,4 +905,5 @@ def companies(settings: Settings) -> dict[str, CompanySources]:
     """Every company in sources.yml (the dbt sources are declared for all of them)."""
     path = settings.config_dir / "sources.yml"
     document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    return {str(company): _checked(path, str(company), CompanySources) for company in document}
+    stamp = path.stat().st_mtime_ns
+    return {str(company): _load(path, str(company), CompanySources, stamp) for company in document}

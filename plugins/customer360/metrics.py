@@ -149,7 +149,8 @@ def load_definitions(path: Path = DEFINITIONS) -> Definitions:
         ConfigError: names the place and the mistake.
     """
     try:
-        return Definitions.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        return Definitions.model_validate(document)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path.name} is no YAML: {error}") from None
     except ValidationError as error:

@@ -388,7 +388,9 @@ def build_scored_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[
 
 def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Decide what to do for whom on the next day, and remember it before anything is sent."""
+    from customer360.activation import outbox
     from customer360.engagement.config import load_engagement
+    from customer360.engagement.step import SCHEMA
     from customer360.engagement.step import engage as decide
     from customer360.transform import LAST, WORKSPACE_FILE, run_dbt
 
@@ -402,7 +404,9 @@ def engage(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
             vault.install(connection, settings)
             for name, path in attached.items():
                 connection.execute(f"attach {literal(path)} as {name} (read_only)")
-            result |= decide(connection, state.opened(settings), config, rules, as_of, run_id)
+            store = state.opened(settings)
+            result |= decide(connection, store, config, rules, as_of, run_id)
+            outbox.tell(store, connection, f"{SCHEMA}.deliveries")
         selection = ["--select", "path:models/engagement", *LAST]
         selection += ["--exclude-resource-type", "unit_test"]
         result |= run_dbt(settings, config, as_of, work_file, ["build", *selection])
@@ -428,6 +432,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Publish what passed every audit, once."""
     from customer360 import increments
     from customer360 import publish as publishing
+    from customer360.docs import column_lineage
     from customer360.transform import VAULT_FILE, WORKSPACE_FILE, WORKSPACES, published_tables
 
     config = load_config(settings)
@@ -440,6 +445,7 @@ def publish(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
                     connection.execute(f"drop schema if exists {schema} cascade")
                 result |= _sizes(connection)
                 quality_runs.tell(engine, connection, as_of)
+                column_lineage.tell(settings, connection)
         policy = config.policies.snapshots
         path = publishing.publish(
             settings,

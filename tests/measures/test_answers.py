@@ -15,8 +15,12 @@ from customer360.demo.systems import company
 from customer360.demo.systems.layout import Layout
 from customer360.docs.questions import FOLDER, answer, listed, questions
 from customer360.publish import snapshot_path
+from customer360.scoring import corpora
 from customer360.settings import load_settings
+from customer360.vault import vault_of
 from tests.measures import systems_answers as systems
+
+pytestmark = pytest.mark.timeout(900)
 
 QUESTIONS = {question.name: question for question in questions()}
 
@@ -34,9 +38,12 @@ def test_there_are_25_questions_each_with_words_and_a_query():
 class Asked:
     """A published demo company: its snapshot's answers, and its systems."""
 
-    def __init__(self, snapshot: duckdb.DuckDBPyConnection, world: duckdb.DuckDBPyConnection):
+    def __init__(
+        self, snapshot: duckdb.DuckDBPyConnection, world: duckdb.DuckDBPyConnection, vault: Path
+    ):
         self.snapshot = snapshot
         self.world = world
+        self.vault = vault
 
     def told(self, name: str) -> list[tuple[Any, ...]]:
         return answer(self.snapshot, QUESTIONS[name])[1]
@@ -54,6 +61,8 @@ def asked() -> Iterator[Asked]:
         patch.setenv("COMPANY", "demo")
         patch.setenv("CUSTOMER360_DATA", folder)
         patch.setenv("CUSTOMER360_THREADS", "2")
+        reviews = corpora.corpus()  # a minute to learn from; no answer needs them all
+        patch.setattr(corpora, "corpus", lambda: tuple(side[::12] for side in reviews))
         layout = Layout(Path(folder) / "demo" / "systems")
         company.start(layout, size="tiny", seed=7, report=lambda _: None)
         try:
@@ -74,11 +83,12 @@ def asked() -> Iterator[Asked]:
                 step(settings, as_of, "run")
             pipeline.audit(settings, as_of, "run", "scores")
             pipeline.publish(settings, as_of, "run")
+            published = snapshot_path(settings)
             with (
-                duckdb.connect(str(snapshot_path(settings)), read_only=True) as snapshot,
+                duckdb.connect(str(published), read_only=True) as snapshot,
                 systems.open_systems(layout.root) as world,
             ):
-                yield Asked(snapshot, world)
+                yield Asked(snapshot, world, vault_of(settings, published))
         finally:
             company.reset(layout)
 
@@ -116,6 +126,30 @@ def test_customers_and_what_they_do_are_near_the_truth_of_persons(asked):
         "where purpose = '营销' and status = 'granted' group by channel"
     ):
         assert agreed[channel] == pytest.approx(records, rel=0.1), channel
+
+
+@pytest.mark.faults
+def test_touches_say_how_their_text_sounds_and_the_vault_has_the_text(asked):
+    felt = asked.snapshot.execute(
+        "select detail_table, count(touches.sentiment), count(*) "
+        "filter (touches.sentiment is distinct from scored.sentiment) "
+        "from customer_touchpoints as touches join text_sentiment as scored using (text_key) "
+        "group by detail_table order by all"
+    ).fetchall()
+    assert {row[0] for row in felt} == {"feedback", "service_cases", "survey_responses"}
+    assert all(scored > 0 and wrong == 0 for _, scored, wrong in felt)
+    asked.snapshot.execute(f"attach '{asked.vault}' as vault (read_only)")
+    marts = asked.snapshot.execute(
+        "select table_name from duckdb_columns() where column_name = 'text_key' "
+        "and database_name <> 'vault' and schema_name = 'main'"
+    ).fetchall()
+    assert {("orders",), ("case_messages",), ("lead_activities",)} <= {*marts}
+    for (mart,) in marts:
+        missing = asked.snapshot.execute(
+            f"select count(*) from {mart} where text_key is not null and text_key not in "
+            "(select text_key from vault.main.personal_texts)"
+        ).fetchall()
+        assert missing == [(0,)], mart
 
 
 @pytest.mark.faults

@@ -1,7 +1,7 @@
 """Every score of the chain: trained, kept, scored into a table, and clear about what is missing."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 
 import duckdb
 import numpy as np
@@ -242,3 +242,32 @@ def test_an_unknown_model_is_named_with_those_that_there_are():
 
     with pytest.raises(Customer360Error, match="there are churn, value"):
         score_named("chrn")
+
+
+def test_drift_that_scoring_tells_of_makes_a_training_due_before_the_week_is_over(
+    shop, settings, engine
+):
+    """The steps of the DAGs one after the other: score, ``model_runs``, publish, train."""
+    score = score_named("churn")
+    first = nightly.train_if_needed(settings, engine, score, nightly.Given(shop, AS_OF, HORIZON))
+    later = nightly.Given(shop, AS_OF + timedelta(days=2), HORIZON)
+    nightly.write_runs(
+        shop,
+        "quiet",
+        later.as_of,
+        {"churn": nightly.score_into(settings, engine, score, later)},
+    )
+    shop.execute("create view model_runs as from scores.model_runs")
+    assert nightly.why_due(settings, engine, score, later) is None
+    # Two of three customers stop coming.
+    shop.execute("delete from orders where ordered_on > '2025-12-01' and hash(customer_id) % 3 > 0")
+    told = nightly.score_into(settings, engine, score, later)
+    assert any("has drifted" in alarm for alarm in told["alarms"])
+    nightly.write_runs(shop, "drifted", later.as_of, {"churn": told})
+    due = nightly.why_due(settings, engine, score, later)
+    assert due is not None
+    assert due.startswith("drift: churn")
+    again = nightly.train_challenger(settings, engine, score, later)
+    assert again["model_version"] != first["model_version"]
+    assert again["status"] in ("champion", "refused")
+    assert nightly.why_due(settings, engine, score, later) is None

@@ -1,4 +1,4 @@
--- What people said in their own words, under the key that marts hold as text_key.
+-- What people said and wrote in their own words, under the key that marts hold as text_key.
 select
     texts.text_id as text_key,
     texts.source,
@@ -6,7 +6,27 @@ select
     identified.customer_id,
     texts.said_at,
     texts.body
-from {{ ref('union_texts') }} as texts
+from (
+    select
+        text_id,
+        source,
+        kind,
+        identifier_type,
+        identifier_value,
+        said_at,
+        body
+    from {{ ref('union_texts') }}
+    union all
+    select
+        text_id,
+        source,
+        kind,
+        identifier_type,
+        identifier_value,
+        said_at,
+        body
+    from {{ ref('union_notes') }}
+) as texts
 left join {{ ref('identify_customers') }} as identified
     on
         texts.identifier_type = identified.identifier_type

@@ -273,6 +273,27 @@ def rows(
     return told
 
 
+def tell(engine: Engine, into: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Write every destination's ledger as one ``table``, for analysts: tokens, states, answers."""
+    into.execute(
+        f"create or replace table {table} (delivery_id varchar, destination varchar, "
+        "customer_id varchar, object varchar, change varchar, status varchar, reason varchar, "
+        "failed_runs integer, tries integer, answer varchar, run_id varchar, answered_at timestamp)"
+    )
+    with engine.begin() as store:
+        for name in store.execute(select(ledger_versions.c.destination)).scalars().all():
+            read(store, name, into)
+            into.execute(
+                f"insert into {table} select md5(concat_ws('|', $name, customer_id, object)), "
+                "$name, customer_id, replace(object, chr(31), '|'), change, ledger.status, reason, "
+                "attempts, tries, answer, run_id, answered_at "
+                f"from ({LEDGER}) as ledger left join sent using (sending_id)",
+                {"name": name},
+            )
+    for part in ("delivery_rows", "delivery_parts", "sent"):
+        into.execute(f"drop table if exists temp.{part}")
+
+
 # --- the ledger of one destination --------------------------------------------------------------
 
 

@@ -326,7 +326,7 @@ def _successors(connection: duckdb.DuckDBPyConnection) -> str:
         return "select null::varchar as old_id, null::varchar as new_id where false"
     return (
         f"select old_id, min(new_id) as new_id from snapshot.{ID_MAP_TABLE} "
-        "group by old_id having count(distinct new_id) = 1"
+        "where reason = 'merge' group by old_id having count(distinct new_id) = 1"
     )
 
 

@@ -20,6 +20,9 @@ DIALECT = "duckdb"
 RAW_COLUMNS = ("_version_at", "_as_of", "_is_deleted", "_row_hash", "_batch")
 """What every table of the raw layer has beside its contract's columns."""
 
+TRACED = "customer_360"
+"""The mart whose columns are traced."""
+
 UNREAD = "unread"
 """Stands for the source where a model's SQL is more than sqlglot reads."""
 
@@ -57,7 +60,9 @@ class Warehouse:
         for node in manifest["sources"].values():
             relation = f"{node['schema']}.{node['identifier']}"
             self.sources[relation] = (node["source_name"], node["name"])
-            self.columns[relation] = [*node["columns"], *RAW_COLUMNS]
+            # Tables of the decision state are declared without columns: those asked of them exist.
+            if node["columns"]:
+                self.columns[relation] = [*node["columns"], *RAW_COLUMNS]
         for node in _in_order(manifest):
             relation = f"{node['schema']}.{node['alias'] or node['name']}"
             sql = node.get("compiled_code")
@@ -66,7 +71,7 @@ class Warehouse:
                 self.columns[relation] = list(node["columns"])
                 continue
             try:
-                self._read(relation, sql)
+                self._read(relation, sql, list(node["columns"]))
             except SqlglotError:
                 # The way ends there and says so; the other columns' ways are still told.
                 self.sources[relation] = (UNREAD, node["name"])
@@ -94,10 +99,14 @@ class Warehouse:
             found.values(), key=lambda one: (one.source, one.source_table, one.source_column)
         )
 
-    def _read(self, relation: str, sql: str) -> None:
+    def _read(self, relation: str, sql: str, declared: list[str]) -> None:
         tree = sqlglot.parse_one(sql, read=DIALECT)
-        for table in tree.find_all(exp.Table):
+        tables = list(tree.find_all(exp.Table))
+        for table in tables:
             table.set("catalog", None)
+        if isinstance(tree, exp.Select) and tree.is_star and len(tables) == 1:
+            # Everything of a table without declared columns: the contract says what that is.
+            self.columns.setdefault(f"{tables[0].db}.{tables[0].name}", declared)
         schema: dict[str, Any] = {}
         for table in tree.find_all(exp.Table):
             held = self.columns.get(f"{table.db}.{table.name}")
@@ -115,16 +124,34 @@ class Warehouse:
         scope = build_scope(tree)
         assert isinstance(tree, exp.Query)
         self.columns[relation] = list(tree.named_selects)
-        for name in tree.named_selects:
-            root = lineage(name, tree, schema=schema, dialect=DIALECT, scope=scope)
+        # All columns at once and nothing copied: one by one takes minutes for the whole warehouse.
+        roots = lineage(
+            None, tree, schema, dialect=DIALECT, scope=scope, trim_selects=False, copy=False
+        )
+        for name, root in roots.items():
             self.made_of[relation, name] = {*_origins(root)}
 
 
+def trace(manifest: Mapping[str, Any], table: str = TRACED) -> list[Lineage]:
+    """Where each column of a mart begins."""
+    warehouse = Warehouse(manifest)
+    return [
+        way
+        for column in warehouse.columns[f"main.{table}"]
+        for way in warehouse.trace(table, column)
+    ]
+
+
 def _origins(root: Node) -> Iterator[Column]:
-    for node in root.walk():
+    seen = {id(root)}
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node.expression, exp.Table) and node.expression.db:
             table = node.expression
             yield f"{table.db}.{table.name}", node.name.rpartition(".")[2].strip('"')
+        waiting += [each for each in node.downstream if id(each) not in seen]
+        seen.update(id(each) for each in node.downstream)
 
 
 def _by_position(union: exp.SetOperation) -> None:

@@ -19,7 +19,7 @@ import duckdb
 from customer360 import publish
 from customer360.config import load_config
 from customer360.docs import diagram
-from customer360.docs.lineage import Lineage, Warehouse
+from customer360.docs.lineage import TRACED, Lineage, trace
 from customer360.docs.questions import answer, questions
 from customer360.metrics import load_definitions
 from customer360.settings import Settings
@@ -27,7 +27,6 @@ from customer360.transform import run_dbt
 from customer360.warehouse import connect
 
 WAREHOUSE_PAGE = "warehouse.html"
-TRACED = "customer_360"
 SHOWN_ROWS = 30
 
 NO_NETWORK = (
@@ -79,16 +78,6 @@ def build(settings: Settings, target: Path) -> Path:
     _page(target, "metrics.html", "Measures", _measures())
     _page(target, "index.html", f"The warehouse of {settings.company}", _tables(manifest, snapshot))
     return target / "index.html"
-
-
-def trace(manifest: dict[str, Any], table: str = TRACED) -> list[Lineage]:
-    """Where each column of a mart begins."""
-    warehouse = Warehouse(manifest)
-    return [
-        way
-        for column in warehouse.columns[f"main.{table}"]
-        for way in warehouse.trace(table, column)
-    ]
 
 
 def _dbt_docs(settings: Settings, snapshot: Path, target: Path) -> dict[str, Any]:

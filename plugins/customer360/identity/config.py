@@ -108,7 +108,7 @@ def load_identity_config(settings: Settings) -> IdentityConfig:
     if not path.exists():
         return IdentityConfig()
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -116,7 +116,9 @@ def load_identity_config(settings: Settings) -> IdentityConfig:
     if not isinstance(document, dict):
         raise ConfigError(f"{path.name}: must hold 'defaults' and one section a company")
     sources = path.with_name("sources.yml")
-    known = yaml.safe_load(sources.read_text(encoding="utf-8")) if sources.exists() else document
+    known = document
+    if sources.exists():
+        known = yaml.load(sources.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     for section in document:
         if section != "defaults" and section not in known:
             raise ConfigError(

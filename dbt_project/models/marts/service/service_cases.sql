@@ -5,6 +5,7 @@ with talks as (
         source || '-' || case_id as case_key,
         cast(count(*) as integer) as messages,
         cast(count(*) filter (where sender = 'customer') as integer) as customer_messages,
+        count(*) filter (where sender = 'customer' and text_key is not null) > 0 as has_text,
         {{ earliest('article_id', 'sent_at') }} filter (where article_id is not null) as article_id
     from {{ ref('union_case_messages') }}
     group by source, case_id
@@ -83,7 +84,8 @@ select
     coalesce(judged.topic in ({{ texts(var('complaint_topics')) }}), false) as is_complaint,
     judged.satisfaction,
     coalesce(talks.messages, 0) as messages,
-    coalesce(talks.customer_messages, 0) as customer_messages
+    coalesce(talks.customer_messages, 0) as customer_messages,
+    case when talks.has_text then judged.text_key end as text_key
 from judged
 inner join clocked on judged.case_key = clocked.case_key
 left join talks on judged.case_key = talks.case_key

@@ -15,5 +15,6 @@ select
     first_response_at,
     resolved_at,
     reopened_count,
-    satisfaction
+    satisfaction,
+    {{ record_id('call_centre.tickets', 'ticket_id') }} as text_key
 from {{ source_rows('call_centre', 'tickets') }} as tickets
