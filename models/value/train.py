@@ -305,7 +305,9 @@ def train(
                          strict=True))
         for target, rows in choice.groupby("target")
     }  # fmt: skip
-    model = ValueModel(**{**model.__dict__, "fresh": fresh})
+    # Where the season is not known, a holiday quarter would be taken for the level.
+    knows_season = any(factor != 1.0 for factor in season.values())
+    model = ValueModel(**{**model.__dict__, "fresh": fresh if knows_season else {}})
     made = forecasts(model, choice_rows, threads)
     intervals = {
         target: fit_interval(
@@ -323,7 +325,7 @@ def train(
             "choice": choice,
             "intervals": intervals,
             "learned_until": windows.learned_until.isoformat(),
-            "knows_season": any(factor != 1.0 for factor in season.values()),
+            "knows_season": knows_season,
             "reference": {name: distribution(values) for name, values in numbers.items()},
         }
     )

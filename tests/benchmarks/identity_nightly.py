@@ -11,6 +11,7 @@ import argparse
 import datetime as dt
 import json
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -75,7 +76,10 @@ def main() -> None:
             if run == "increment":
                 con.execute(CHANGES.format(share=options.change))
             started, used = time.perf_counter(), time.process_time()
-            found = resolve_company(con, settings, engine, run_id=run, as_of=day)
+            found = resolve_company(
+                con, settings, engine, run_id=run, as_of=day,
+                say=lambda text: print(text, file=sys.stderr, flush=True),
+            )  # fmt: skip
             lines[run] = {
                 **found,
                 "wall": round(time.perf_counter() - started, 1),

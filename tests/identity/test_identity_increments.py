@@ -12,7 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from customer360.identity import decisions
-from tests.identity.company import DAY, Company, add_crowd, customers, groups, tables
+from tests.identity.company import (
+    DAY,
+    GIVEN,
+    SURNAMES,
+    Company,
+    add_crowd,
+    customers,
+    groups,
+    tables,
+)
 
 EXAMPLES = int(os.environ.get("CUSTOMER360_EXAMPLES", "5"))
 
@@ -117,3 +126,21 @@ def test_a_small_change_recomputes_little(learned, tmp_path):
     company.resolve("second")
     assert company.summary["changed_records"] == 1
     assert company.summary["recomputed_records"] < 5
+
+
+def test_a_change_goes_no_further_than_its_outcome(learned, tmp_path):
+    """Strangers who share numbers in a chain, each with the next, are no neighbourhood."""
+    company = copied(learned, tmp_path / "company")
+    for number, name in enumerate(SURNAMES):
+        company.add(f"crm.chained:{number}", full_name=f"{name}雨{GIVEN[number]}",
+                    birthday=f"{1950 + number}-03-04", phone=f"1391111{number:04d}")  # fmt: skip
+        company.identifiers[f"crm.chained:{number}", "phone", f"1391111{number + 1:04d}"] = (
+            "2024-01-01"
+        )
+    before = company.resolve("second", learn=False)
+    chained = [who for key, who in before.items() if key.startswith("crm.chained")]
+    assert len(set(chained)) == len(SURNAMES)
+    company.add("shop.chained:0", full_name=f"{SURNAMES[0]}雨{GIVEN[0]}", phone="13911110000")
+    after = company.resolve("third", learn=False)
+    assert after["shop.chained:0"] == before["crm.chained:0"]
+    assert company.summary["recomputed_records"] < 6

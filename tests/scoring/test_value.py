@@ -90,6 +90,9 @@ def test_the_total_follows_the_last_window_that_may_be_looked_at(shop, load_orde
     """A shop whose customers suddenly buy twice as often: older levels know nothing of it."""
     as_of, horizon = date(2026, 1, 31), 28
     since = as_of - timedelta(days=2 * horizon)
+    shop.execute(  # two years, so that the season is known
+        "insert into orders select customer_id, ordered_on - 420, amount_cents, quantity from orders"
+    )
     shop.execute(
         "insert into orders select customer_id, ordered_on, amount_cents, quantity from orders "
         "where ordered_on > ?",

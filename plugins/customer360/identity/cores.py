@@ -306,7 +306,9 @@ class Cores:
         return f"""
             CREATE OR REPLACE TEMP TABLE grouped_bond AS
             WITH asked AS (
-                SELECT key FROM bond JOIN {before} USING (n) SEMI JOIN dirty USING (label) {more}
+                SELECT DISTINCT key FROM bond SEMI JOIN (
+                    SELECT n FROM {before} SEMI JOIN dirty USING (label)) AS dirty_record USING (n)
+                {more}
             )
             SELECT n, label, key, place, is_verified, told
             FROM (SELECT * FROM bond SEMI JOIN asked USING (key)) AS bond JOIN {before} USING (n)
@@ -575,14 +577,15 @@ class Cores:
     def _reach(self, number: int) -> None:
         """Make ``label_reached``: the components that hold a seed."""
         con, before = self.con, f"core_{number - 1}"
+        seeds = "SEMI JOIN label_seed USING (label)"
         con.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE label_reached AS
-            SELECT DISTINCT label FROM {before} SEMI JOIN label_seed USING (label);
+            SELECT DISTINCT label FROM {before} {"" if self.everything else seeds};
             CREATE OR REPLACE TEMP TABLE frontier AS FROM label_reached
             """
         )
-        while not self.everything or number > 3:
+        while not self.everything:
             con.execute(
                 f"""
                 CREATE OR REPLACE TEMP TABLE frontier AS
@@ -692,13 +695,19 @@ class Cores:
         """Add the cores of ``label_asked`` to ``label_profile``: what most records say, fullest
         first."""
         con = self.con
+        missing = "SELECT count(*) FROM label_asked ANTI JOIN label_profile USING (label)"
+        if not con.execute(missing).fetchall()[0][0]:
+            return
         con.execute(
             f"""
+            CREATE OR REPLACE TEMP TABLE label_grouped AS
+            SELECT * FROM {grouped} SEMI JOIN label_asked USING (label)
+            ANTI JOIN label_profile USING (label);
             CREATE OR REPLACE TEMP TABLE label_record AS
-            SELECT label, known_person.* EXCLUDE record_id,
-                count(*) OVER (PARTITION BY label) AS records
-            FROM (SELECT * FROM {grouped} SEMI JOIN label_asked USING (label)
-                ANTI JOIN label_profile USING (label)) AS grouped
+            SELECT label, known_person.* EXCLUDE record_id, records
+            FROM label_grouped
+            JOIN (SELECT label, count(*) AS records FROM label_grouped GROUP BY label) AS counted
+                USING (label)
             JOIN known_person USING (n)
             """
         )

@@ -175,10 +175,11 @@ def _number_persons(con: duckdb.DuckDBPyConnection, threshold_bits: float) -> No
         WHERE is_candidate AND NOT contradicted AND {_WEIGHED} > {threshold_bits}
         """
     ).fetchnumpy()
-    labels = cluster.components(rows, found["l"], found["r"])
+    left, right = np.asarray(found["l"], np.int64), np.asarray(found["r"], np.int64)
+    labels = cluster.components(rows, left, right)
     # a chain is not yet a person: it is joined as rows are
     sizes = np.bincount(labels, minlength=1)
-    is_chain = np.bincount(labels[found["l"]], minlength=len(sizes)) < sizes * (sizes - 1) // 2
+    is_chain = np.bincount(labels[left], minlength=len(sizes)) < sizes * (sizes - 1) // 2
     chained = np.flatnonzero(is_chain[labels])
     con.register("chain_found", pa.table({"n": chained, "component": labels[chained]}))
     inside = con.execute(

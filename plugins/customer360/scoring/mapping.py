@@ -310,7 +310,8 @@ def fixed_order(frame: pd.DataFrame, mapping: Mapping) -> NDArray[np.intp]:
     Folds and fits go by it: the same rows shuffled get the same scores. Ids that were only
     numbered when the file was read say where a row stands.
     """
-    numbered = [name for name in ("customer_id", "id") if getattr(mapping.fields, name, "") is None]
+    fields = getattr(mapping, "fields", None)
+    numbered = [name for name in ("customer_id", "id") if getattr(fields, name, "") is None]
     words = frame.drop(columns=numbered, errors="ignore").astype("string").fillna("")
     hashes = pd.util.hash_pandas_object(words, index=False).to_numpy()
     return np.argsort(hashes, kind="stable")
