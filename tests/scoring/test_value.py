@@ -86,19 +86,27 @@ def test_without_any_order_there_is_a_clear_error(shop):
         fit_value(shop, date(2025, 1, 2), 28)
 
 
-def test_the_total_follows_the_last_window_that_may_be_looked_at(shop, load_orders):
+@pytest.mark.parametrize("knows_season", [True, False])
+def test_the_total_follows_the_last_window_where_the_season_is_known(
+    shop, monkeypatch, knows_season
+):
     """A shop whose customers suddenly buy twice as often: older levels know nothing of it."""
+    flat = 1.0001 if knows_season else 1.0
+    monkeypatch.setattr(
+        "customer360.scoring.value.season_factors",
+        lambda daily_orders, origins, horizon_days: dict.fromkeys(origins, flat),
+    )
     as_of, horizon = date(2026, 1, 31), 28
     since = as_of - timedelta(days=2 * horizon)
-    shop.execute(  # two years, so that the season is known
-        "insert into orders select customer_id, ordered_on - 420, amount_cents, quantity from orders"
-    )
     shop.execute(
         "insert into orders select customer_id, ordered_on, amount_cents, quantity from orders "
         "where ordered_on > ?",
         [since],
     )
     fitted = fit_value(shop, as_of, horizon)
+    if not knows_season:
+        assert not fitted.model.fresh
+        return
     assert all(factor > 1.2 for factor in fitted.model.fresh["orders"].values())
     report = fitted.report[fitted.report["target"] == "orders"].set_index("forecast")
     assert report.loc[fitted.model.chosen["orders"], "total"] == pytest.approx(1.0, abs=0.35)
