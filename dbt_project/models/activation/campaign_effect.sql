@@ -1,7 +1,7 @@
--- What a campaign with a control group drawn by chance moved: the share of customers who bought within the
--- window, addressed less held back, by the arm as assigned whether or not the message arrived. Per purpose the
--- campaigns are pooled, and the purposes are drawn to what all have in common by as much as chance makes them
--- differ (DerSimonian & Laird 1986): the best of many small ones is otherwise the luckiest.
+-- What a campaign with a control group drawn by chance moved: the share of customers who bought within
+-- the window, addressed less held back, by the arm as assigned whether or not the message arrived. Per
+-- purpose the campaigns are pooled, and the purposes are drawn to what all have in common by as much as
+-- chance makes them differ (DerSimonian & Laird 1986): the best of many small ones is otherwise the luckiest.
 {% set days = var('effect_days') %}
 with assigned as (
     select
@@ -49,8 +49,8 @@ outcomes as (
     left join {{ ref('orders') }} as orders
         on
             arms.customer_id = orders.customer_id
-            and orders.ordered_on > arms.assigned_on
-            and orders.ordered_on <= {{ add_days('arms.assigned_on', days) }}
+            and arms.assigned_on < orders.ordered_on
+            and {{ add_days('arms.assigned_on', days) }} >= orders.ordered_on
     group by arms.campaign_key, arms.purpose, arms.customer_id, arms.arm, arms.assigned_on
 ),
 
@@ -76,9 +76,9 @@ counted as (
 measured as (
     select
         counted.*,
-        treated_rate - held_back_rate as effect,
-        treated_rate * (1.0 - treated_rate) / treated
-        + held_back_rate * (1.0 - held_back_rate) / held_back as variance
+        counted.treated_rate - counted.held_back_rate as effect,
+        counted.treated_rate * (1.0 - counted.treated_rate) / counted.treated
+        + counted.held_back_rate * (1.0 - counted.held_back_rate) / counted.held_back as variance
     from counted
 ),
 
@@ -116,24 +116,25 @@ spread as (
 ),
 
 -- One purpose alone has nothing to be drawn to.
-drawn as (
+shared as (
     select
-        purposes.purpose,
-        purposes.effect + (spread.effect - purposes.effect) * share.common as effect,
-        purposes.variance * (1.0 - share.common)
-        + share.common * share.common * spread.variance as variance
+        purposes.*,
+        spread.effect as common_effect,
+        spread.variance as common_variance,
+        case
+            when spread.between_purposes is null then 0.0
+            else purposes.variance / (purposes.variance + spread.between_purposes)
+        end as common_share
     from purposes
     cross join spread
-    inner join (
-        select
-            inside.purpose,
-            case
-                when around.between_purposes is null then 0.0
-                else inside.variance / (inside.variance + around.between_purposes)
-            end as common
-        from purposes as inside
-        cross join spread as around
-    ) as share on purposes.purpose = share.purpose
+),
+
+drawn as (
+    select
+        purpose,
+        effect + (common_effect - effect) * common_share as effect,
+        variance * (1.0 - common_share) + common_share * common_share * common_variance as variance
+    from shared
 )
 
 select

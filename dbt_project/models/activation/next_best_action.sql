@@ -80,8 +80,9 @@ placed as (
     select
         harmless.*,
         case
-            when is_measured then min(place) over (partition by customer_id, is_measured)
-            else place
+            when harmless.is_measured
+                then min(harmless.place) over (partition by harmless.customer_id, harmless.is_measured)
+            else harmless.place
         end as best_place
     from harmless
 ),
@@ -90,7 +91,7 @@ chosen as (
     select * from placed
     qualify row_number() over (
         partition by customer_id
-        order by best_place, purpose_effect desc, place
+        order by best_place asc, purpose_effect desc, place asc
     ) = 1
 )
 

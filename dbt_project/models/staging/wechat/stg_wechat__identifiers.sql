@@ -48,24 +48,24 @@ placed as (
 
 met as (
     select
-        one.app_id,
-        one.openid,
-        one.nickname,
-        one.subscribe_time,
+        first_app.app_id,
+        first_app.openid,
+        first_app.nickname,
+        first_app.subscribe_time,
         other.app_id as other_app_id,
         other.openid as other_openid,
         other.subscribe_time as other_subscribe_time
-    from placed as one
+    from placed as first_app
     inner join placed as other
         on
-            one.nickname = other.nickname
-            and one.app_id < other.app_id
-            and one.subscribe_time between other.subscribe_time - interval 60 day
+            first_app.nickname = other.nickname
+            and first_app.app_id < other.app_id
+            and first_app.subscribe_time between other.subscribe_time - interval 60 day
             and other.subscribe_time + interval 60 day
-            and coalesce(one.unionid = other.unionid, true)
+            and coalesce(first_app.unionid = other.unionid, true)
     qualify
-        count(*) over (partition by one.openid, other.app_id) = 1
-        and count(*) over (partition by other.openid, one.app_id) = 1
+        count(*) over (partition by first_app.openid, other.app_id) = 1
+        and count(*) over (partition by other.openid, first_app.app_id) = 1
 )
 {%- if 'shop' in var('company_sources', ['shop']) %},
 
