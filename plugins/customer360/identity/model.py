@@ -73,6 +73,11 @@ def _name(part: str, columns: set[str]) -> FieldModel:
         f"OR left({spelt}_r, length({spelt}_l)) = {spelt}_l"
     )
     swapped = "given_l = family_r AND family_l = given_r AND given_l <> family_l"
+    slipped = " AND ".join(
+        f"left({one}, 1) = left({other}, 1) AND levenshtein({one}, {other}) * 4 <= length({one})"
+        for one, other in (("given_latin_l", "family_latin_r"), ("family_latin_l", "given_latin_r"))
+    )
+    swapped = f"({swapped}) OR ({slipped} AND given_latin_l <> family_latin_l)"
     null: ComparisonLevelCreator = cll.NullLevel(part)
     levels = [_exact(part, 0.80)]
     if {"given", "family"} <= columns and part == "given":
