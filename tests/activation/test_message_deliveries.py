@@ -13,7 +13,7 @@ EMPTY = "null"  # in the query of the rows
 TEXT = {"msgtype": "text", "text": {"content": "{customer_id} has {score} points"}}
 
 
-def test_a_line_in_chat_is_written_once_and_never_taken_back(world, receiver):  # noqa: F811
+def test_a_line_in_chat_is_written_once_and_never_taken_back(world, receiver):  # noqa: F811, the fixture
     world.declare(batch_size=1, message=TEXT)
     rows = [("a", "vip", 1), ("b", "vip", 2)]
     assert world.send(rows).counts["added"] == 2
@@ -23,7 +23,7 @@ def test_a_line_in_chat_is_written_once_and_never_taken_back(world, receiver):  
     assert told == ["a has 1 points", "b has 2 points"]
 
 
-def test_a_message_without_its_variable_is_held_and_goes_when_it_is_there(world, receiver):  # noqa: F811
+def test_a_message_without_its_variable_is_held_and_goes_when_it_is_there(world, receiver):  # noqa: F811, the fixture
     world.declare(batch_size=1, message=TEXT)
     done = world.send([("a", "vip", EMPTY), ("b", "vip", 2)])
     assert done.counts["added"] == 1

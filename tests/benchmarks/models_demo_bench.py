@@ -7,6 +7,7 @@ touches stand under the true person, so that a figure is the model's own), the c
 import tempfile
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -228,5 +229,5 @@ def _personas(sheet: Sheet, task: str, connection: duckdb.DuckDBPyConnection) ->
         )  # fmt: skip
 
 
-def _members(groups: object, frame: pd.DataFrame) -> pd.Series:
-    return pd.Series(np.asarray(groups.predict(frame)), index=frame["customer_id"])  # type: ignore[attr-defined]
+def _members(groups: Any, frame: pd.DataFrame) -> pd.Series:
+    return pd.Series(np.asarray(groups.predict(frame)), index=frame["customer_id"])

@@ -84,15 +84,6 @@ def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -
     return _do(settings, f"deliver:{destination}", as_of=str(as_of), run_id=run_id)
 
 
-def status(settings: Settings) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((settings.data_dir / "fake" / "status.json").read_text())
-    return result
-
-
-def format_summary(status: dict[str, Any]) -> str:
-    return "\n".join(f"{key}: {value}" for key, value in status.items())
-
-
 def train(settings: Settings, as_of: dt.date, run_id: str, model: str) -> dict[str, Any]:
     return {"due": None, **_do(settings, f"train:{model}", as_of=str(as_of), run_id=run_id)}
 

@@ -5,7 +5,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-FAKED = ("customer360.declarations", "customer360.pipeline")
+FAKED = ("customer360.declarations", "customer360.pipeline", "customer360.run_status")
 
 
 class FakeFinder:

@@ -108,7 +108,7 @@ def test_alerts_are_held_back_while_sending_cannot_be_trusted_and_the_rest_goes_
     )
     out = settings.exports_dir / "out"
 
-    def written(settings, engine, snapshot, wanted, as_of, run_id, policy):
+    def written(settings, engine, snapshot, wanted, as_of, *rest):
         return exports.ExportResult(wanted.name, as_of, "written", "changes", out, rows=3)
 
     monkeypatch.setattr(exports, "export", written)

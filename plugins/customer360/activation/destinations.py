@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from customer360.activation.declared import EXPORTS
 from customer360.config import Name, Strict, explain
 from customer360.exceptions import ConfigError
 from customer360.settings import Settings
@@ -255,6 +254,8 @@ class Destinations(Strict):
 
     @model_validator(mode="after")
     def _purposes_are_declared(self) -> "Destinations":
+        from customer360.activation.declared import EXPORTS  # DAG files parse without DuckDB
+
         for name, destination in self.destinations.items():
             if destination.kind == "files" and name in {one.name for one in EXPORTS}:
                 raise ValueError(f"destinations.{name}: an export has this name; take another")

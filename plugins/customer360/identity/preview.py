@@ -97,7 +97,7 @@ def _compare(
         CREATE TEMP TABLE part AS
         SELECT customer_id, group_id, count(*) AS records, min(record_id) AS record_id
         FROM member JOIN group_of USING (record_id) WHERE closed IS NULL GROUP BY ALL;
-        CREATE TEMP TABLE moved AS
+        CREATE TEMP TABLE customer_moved AS
         SELECT customer_id,
             customer_id IN (SELECT customer_id FROM part GROUP BY 1 HAVING count(*) > 1) AS splits,
             bool_or(group_id IN (SELECT group_id FROM part GROUP BY 1 HAVING count(*) > 1))
@@ -107,7 +107,7 @@ def _compare(
     )
     customers, merging, splitting, changed = own.execute(
         "SELECT count(*), count(*) FILTER (merges), count(*) FILTER (splits), "
-        "count(*) FILTER (merges OR splits) FROM moved"
+        "count(*) FILTER (merges OR splits) FROM customer_moved"
     ).fetchall()[0]
     high = None
     if values is not None:
@@ -119,7 +119,7 @@ def _compare(
                     percent_rank() OVER (ORDER BY value DESC) AS place
                 FROM {reader}({literal(values)}) WHERE value > 0
             )
-            SELECT count(*) FROM moved JOIN ranked USING (customer_id)
+            SELECT count(*) FROM customer_moved JOIN ranked USING (customer_id)
             WHERE (merges OR splits) AND place <= {config.preview.high_value_share}
             """
         ).fetchall()[0][0]
