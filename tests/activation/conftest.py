@@ -2,14 +2,29 @@ import pytest
 from sqlalchemy import Engine
 
 from customer360.settings import Settings
-from tests.publish import company
+from tests.activation.receiver import Receiver
+from tests.activation.worlds import World
+from tests.collect.database_servers import mariadb_server, postgres_server  # noqa: F401, fixtures
+from tests.publish import company as publisher
 
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    return company.make_settings(tmp_path)
+    return publisher.make_settings(tmp_path)
 
 
 @pytest.fixture
 def engine(settings) -> Engine:
-    return company.open_state(settings)
+    return publisher.open_state(settings)
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def world(company, receiver) -> World:
+    return World(company, receiver)

@@ -14,7 +14,7 @@ from customer360.activation import consents, exports, stops, to_parcels
 from customer360.activation.declared import SEGMENT_MEMBERS
 from customer360.config import ExportPolicy, load_config
 from customer360.settings import PROJECT
-from tests.activation.test_webhook_deliveries import World, members, receiver, world  # noqa: F401, fixtures
+from tests.activation.worlds import World, members
 from tests.publish.company import DAY
 
 LATER = "2099-01-01T00:00:00+00:00"
@@ -31,7 +31,7 @@ MART = (
 
 
 @pytest.fixture
-def shop(world) -> World:  # noqa: F811, the fixture
+def shop(world) -> World:
     """A company whose consents come from a CRM, as the demo's."""
     declared = yaml.safe_load((PROJECT / "config" / "sources.yml").read_text(encoding="utf-8"))
     crm = declared["demo"]["sources"]["crm"]

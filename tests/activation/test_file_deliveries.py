@@ -16,7 +16,6 @@ from customer360.activation import exports, stops
 from customer360.activation.declared import CUSTOMER_ID_MAP
 from customer360.exceptions import ReceiverUnavailableError
 from tests.activation.sftp_server import SftpServer
-from tests.activation.test_webhook_deliveries import World, receiver, world  # noqa: F401, fixtures
 from tests.publish.company import DAY
 
 NEXT = DAY + dt.timedelta(days=1)
@@ -25,7 +24,7 @@ ROWS = [("=cmd", "vip", 1), ("b", "vip", 2)]
 Read = Callable[[str], bytes]
 
 
-def declare(world, path: str, **changed) -> None:  # noqa: F811, the fixture
+def declare(world, path: str, **changed) -> None:
     declared = {"title": "A folder", "owner": "tools", "kind": "files", "path": path,
                 "from": "segment_members", "purpose": "care", "columns": {"score": "care"},
                 "formats": FORMATS, **changed}  # fmt: skip
@@ -33,7 +32,7 @@ def declare(world, path: str, **changed) -> None:  # noqa: F811, the fixture
 
 
 @pytest.fixture(params=["local", "memory", "sftp"])
-def place(request, world, tmp_path) -> Iterator[Read]:  # noqa: F811, the fixture
+def place(request, world, tmp_path) -> Iterator[Read]:
     """The tool's folder, and how to read what is in it."""
     if request.param == "local":
         declare(world, "data:outbox_of_tool")
@@ -55,7 +54,7 @@ def place(request, world, tmp_path) -> Iterator[Read]:  # noqa: F811, the fixtur
     server.stop()
 
 
-def test_a_tool_finds_every_format_whole_and_as_changes_with_a_manifest(world, place):  # noqa: F811, the fixture
+def test_a_tool_finds_every_format_whole_and_as_changes_with_a_manifest(world, place):
     assert world.send(ROWS).counts["added"] == 2
     done = world.send([("b", "vip", 3), ("c", "vip", 4)], NEXT)
     assert done.counts == {"added": 1, "changed": 1, "removed": 1}
@@ -75,7 +74,7 @@ def test_a_tool_finds_every_format_whole_and_as_changes_with_a_manifest(world, p
     assert [(line["customer_id"], line["score"]) for line in lines] == [("b", 3), ("c", 4)]
 
 
-def test_machines_get_values_untouched_and_spreadsheets_harmless(world):  # noqa: F811, the fixture
+def test_machines_get_values_untouched_and_spreadsheets_harmless(world):
     declare(world, "data:outbox_of_tool")
     world.send(ROWS)
     folder = world.settings.data_dir / "outbox_of_tool" / "tool" / str(DAY)
@@ -86,7 +85,7 @@ def test_machines_get_values_untouched_and_spreadsheets_harmless(world):  # noqa
     assert duckdb.sql(f"from '{folder / 'full.parquet'}'").fetchall()[0][0] == "=cmd"
 
 
-def test_a_rerun_leaves_the_same_files_and_a_broken_folder_costs_nothing(world, tmp_path):  # noqa: F811, the fixture
+def test_a_rerun_leaves_the_same_files_and_a_broken_folder_costs_nothing(world, tmp_path):
     wall = tmp_path / "wall"
     wall.write_text("a file where a folder should be")
     declare(world, str(wall / "below"))
@@ -104,7 +103,7 @@ def _day(root: Path) -> Path:
     return root / "tool" / str(DAY)
 
 
-def test_who_is_suppressed_is_in_no_file_and_the_id_map_comes_along(world):  # noqa: F811, the fixture
+def test_who_is_suppressed_is_in_no_file_and_the_id_map_comes_along(world):
     declare(world, "data:outbox_of_tool")
     stops.suppress(world.engine, ["b"], "erased", "asked for it")
     merged = "select 'b' as old_id, 'c' as new_id, 'merge' as reason"

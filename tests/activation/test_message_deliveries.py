@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from customer360.activation.receivers import mail
-from tests.activation.test_webhook_deliveries import World, receiver, world  # noqa: F401, fixtures
+from tests.activation.worlds import World
 
 EMPTY = "null"  # in the query of the rows
 TEXT = {"msgtype": "text", "text": {"content": "{customer_id} has {score} points"}}
 
 
-def test_a_line_in_chat_is_written_once_and_never_taken_back(world, receiver):  # noqa: F811, the fixture
+def test_a_line_in_chat_is_written_once_and_never_taken_back(world, receiver):
     world.declare(batch_size=1, message=TEXT)
     rows = [("a", "vip", 1), ("b", "vip", 2)]
     assert world.send(rows).counts["added"] == 2
@@ -23,7 +23,7 @@ def test_a_line_in_chat_is_written_once_and_never_taken_back(world, receiver):  
     assert told == ["a has 1 points", "b has 2 points"]
 
 
-def test_a_message_without_its_variable_is_held_and_goes_when_it_is_there(world, receiver):  # noqa: F811, the fixture
+def test_a_message_without_its_variable_is_held_and_goes_when_it_is_there(world, receiver):
     world.declare(batch_size=1, message=TEXT)
     done = world.send([("a", "vip", EMPTY), ("b", "vip", 2)])
     assert done.counts["added"] == 1
@@ -57,7 +57,7 @@ class Server:
 
 
 @pytest.fixture
-def office(world, monkeypatch) -> World:  # noqa: F811, the fixture
+def office(world, monkeypatch) -> World:
     Server.sent, Server.refused, Server.broken = [], set(), set()
     monkeypatch.setattr(mail.Mailer, "_open", lambda _: Server())
     known = {"post": {"conn_type": "smtp", "host": "mail.test",

@@ -11,7 +11,6 @@ from customer360.activation import outbox, sending, stops
 from customer360.activation.receivers.postgres import PostgresTable
 from customer360.config import load_config
 from customer360.exceptions import DeliveryError, ReceiverUnavailableError
-from tests.collect.database_servers import mariadb_server, postgres_server  # noqa: F401, fixtures
 from tests.publish.company import DAY, open_state, publish_tables
 
 NEXT = DAY + dt.timedelta(days=1)
@@ -94,7 +93,7 @@ def desk(request, company) -> Desk:
 
 
 @pytest.fixture
-def pg_desk(company, postgres_server) -> Desk:  # noqa: F811, a fixture, the fixture
+def pg_desk(company, postgres_server) -> Desk:
     postgres_server.new_database()
     return Desk(company, postgres_server, "postgres")
 
@@ -182,7 +181,7 @@ def test_a_check_of_the_table_refuses_all_or_nothing(pg_desk):
     assert pg_desk.send({"a": 2, "b": 99}).counts == {"added": 1, "changed": 1, "removed": 0}
 
 
-def test_the_ledger_may_stand_in_postgresql(company, postgres_server, monkeypatch):  # noqa: F811, a fixture
+def test_the_ledger_may_stand_in_postgresql(company, postgres_server, monkeypatch):
     postgres_server.new_database()
     url = postgres_server.url().replace("postgresql://", "postgresql+psycopg://")
     monkeypatch.setenv("CUSTOMER360_STATE_URL", url)

@@ -10,22 +10,21 @@ import datetime as dt
 import json
 import os
 import sqlite3
-import tempfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import psycopg
 import pytest
 
-from customer360 import pipeline, publish
+from customer360 import pipeline
 from customer360.declarations import declared_destinations, declared_sources
 from customer360.demo.systems import company
 from customer360.demo.systems.layout import Layout
 from customer360.engagement.config import load_engagement
 from customer360.settings import Settings, load_settings
+from tests.faults.living import ask
 
 DAYS = int(os.environ.get("CUSTOMER360_DAYS", "14"))
 
@@ -114,11 +113,6 @@ def night(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     }
 
 
-def ask(settings: Settings, query: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(publish.snapshot_path(settings)), read_only=True) as connection:
-        return connection.execute(query).fetchall()
-
-
 def crm(layout: Layout, query: str) -> list[tuple[Any, ...]]:
     """What the CRM's own tables say."""
     known = json.loads(layout.connections.read_text())
@@ -126,17 +120,8 @@ def crm(layout: Layout, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_caps_consents_and_alerts_hold_at_the_receivers_for_fourteen_nights(monkeypatch):
-    with tempfile.TemporaryDirectory(prefix="c360-") as folder:
-        monkeypatch.setenv("COMPANY", "demo")
-        monkeypatch.setenv("CUSTOMER360_DATA", folder)
-        monkeypatch.setenv("CUSTOMER360_THREADS", "2")
-        layout = Layout(Path(folder) / "demo" / "systems")
-        company.start(layout, size="tiny", seed=7, report=lambda _: None)
-        try:
-            live(layout)
-        finally:
-            company.reset(layout)
+def test_caps_consents_and_alerts_hold_at_the_receivers_for_fourteen_nights(tiny_company):
+    live(tiny_company)
 
 
 def live(layout: Layout) -> None:

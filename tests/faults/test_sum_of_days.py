@@ -1,17 +1,15 @@
 """Fourteen days of a living company: late files, deletions, merges, a split; then all anew."""
 
 import datetime as dt
-import tempfile
-from pathlib import Path
 
-import duckdb
 import pytest
 
-from customer360 import publish, state
+from customer360 import state
 from customer360.demo.systems import company
 from customer360.demo.systems.layout import Layout
 from customer360.identity import decisions
 from customer360.settings import load_settings
+from tests.faults.living import ask
 from tests.pipeline.nights import contents, differing, night, rebuilt
 
 DAYS = 14
@@ -20,22 +18,8 @@ UNDONE_ON = 7
 pytestmark = pytest.mark.faults
 
 
-def ask(settings, query):
-    with duckdb.connect(str(publish.snapshot_path(settings)), read_only=True) as connection:
-        return connection.execute(query).fetchall()
-
-
-def test_fourteen_days_sum_up_to_a_rebuild(monkeypatch):
-    with tempfile.TemporaryDirectory(prefix="c360-") as folder:
-        monkeypatch.setenv("COMPANY", "demo")
-        monkeypatch.setenv("CUSTOMER360_DATA", folder)
-        monkeypatch.setenv("CUSTOMER360_THREADS", "2")
-        layout = Layout(Path(folder) / "demo" / "systems")
-        company.start(layout, size="tiny", seed=7, report=lambda _: None)
-        try:
-            live(layout)
-        finally:
-            company.reset(layout)
+def test_fourteen_days_sum_up_to_a_rebuild(tiny_company):
+    live(tiny_company)
 
 
 def live(layout: Layout) -> None:

@@ -1,0 +1,1 @@
+from tests.faults.living import tiny_company  # noqa: F401, a fixture
