@@ -223,6 +223,20 @@ def test_an_overtaken_run_sends_nothing(world):
     assert not world.receiver.requests
 
 
+def test_what_may_have_arrived_keeps_its_key_in_the_next_run(world):
+    world.receiver.faults.extend(["late", "500", "500"])
+    assert world.send([("a", "vip", 1)]).failed == 1
+    assert world.ledger()["a", "vip"][0] == "intended"
+    assert world.send([("a", "vip", 1)]).failed == 0
+    assert len({key for key, *_ in world.receiver.requests}) == 1
+    assert len(world.receiver.effects) == 1
+    # What has changed meanwhile goes once its fate is known, with a key of its own.
+    world.receiver.faults.extend(["late", "500", "500", "500", "500", "500"])
+    assert world.send([("a", "vip", 2)]).failed == 1
+    assert world.send([("a", "vip", 3)]).failed == 0  # silent in two runs: it waits for a person
+    assert world.ledger()["a", "vip"][0] == "dead"
+
+
 def test_a_request_that_was_cut_off_is_repeated_as_it_was(world, monkeypatch):
     published = world.publish([("a", "vip", 1), ("b", "vip", 1)])
 

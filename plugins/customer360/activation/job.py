@@ -181,7 +181,7 @@ def finish(job: Job, plan: planning.Plan, said: Delivered) -> Delivered:
     confirmed = stops.stopped_parts(job.engine, job.name)
     if confirmed:
         stops.stop_parts(job.engine, job.name, ())
-    if not plan.rows:
+    if not plan.rows and not said.failed:
         said.status, said.message = "unchanged", "the receiver holds it all"
     return said
 
@@ -247,6 +247,9 @@ def count_outcome(job: Job, said: Delivered) -> None:
     ).fetchall():
         if status == "acknowledged":
             said.counts[change] += count
+        elif status == "intended":
+            said.failed += count
+            said.reasons["no answer yet"] = said.reasons.get("no answer yet", 0) + count
         elif status in ("failed", "dead", "unknown"):
             setattr(said, status, getattr(said, status) + count)
             said.reasons[reason or "no reason"] = said.reasons.get(reason or "no reason", 0) + count

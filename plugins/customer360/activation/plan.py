@@ -263,8 +263,8 @@ def _make_plan(
 ) -> None:
     """Rows whose receiver does not hold what is wanted now.
 
-    Rows that wait for a person are left alone. Where a table keeps what has left (upsert), rows
-    that nothing allows to stay are removed all the same.
+    Rows that wait for a person, or for an answer to their key, are left alone. Where a
+    table keeps what has left (upsert), rows that nothing allows to stay are removed all the same.
     """
     # Hashed above the selection, so that only what differs is.
     differing = f"select *, {shape.quick} as quick, {shape.hashed} as payload_hash from wanted"
@@ -284,7 +284,7 @@ def _make_plan(
     payload = [f"differing.{quote(column)}" for column in (*shape.key, *shape.payload)]
     gone = [*parts, *("null" for _ in shape.payload)]
     attempts = "coalesce(case when ledger.status = 'failed' then ledger.attempts end, 0)"
-    waits = f"coalesce(ledger.status, '') in {outbox.WAITING}"
+    waits = f"coalesce(ledger.status, '') in {(*outbox.WAITING, 'intended')}"
     connection.execute(
         "create or replace temp table plan as select "
         + ", ".join([

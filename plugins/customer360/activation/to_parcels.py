@@ -69,13 +69,14 @@ def deliver_in_parcels(job: Job, receiver: Webhook | Letters, destination: Sende
     Raises:
         ReceiverUnavailableError: nobody answers; what was sent stays sent.
     """
-    _settle_cut_off(job, receiver, destination)
+    in_doubt = _settle_cut_off(job, receiver, destination)
     plan, said = make_plan(job)
+    said.failed += in_doubt
     total = count_rows(job.connection, "plan")
     note_exceptions(job, [])
     size, honours_key, parallel = _manner(destination)
     ranges = deque((start, min(start + size, total)) for start in range(0, total, size))
-    in_doubt = max(WINDOW_ROWS // size, parallel) if honours_key else parallel
+    at_once = max(WINDOW_ROWS // size, parallel) if honours_key else parallel
     seen = consents.stamp(job.settings, job.config)
     sent_to, is_whole = 0, False
     exceptions: list[dict[str, Any]] = []
@@ -87,7 +88,7 @@ def deliver_in_parcels(job: Job, receiver: Webhook | Letters, destination: Sende
             if now != seen:
                 seen = now
                 judge(job)
-            window = [ranges.popleft() for _ in range(min(in_doubt, len(ranges)))]
+            window = [ranges.popleft() for _ in range(min(at_once, len(ranges)))]
             replies, own = _send_window(job, receiver, destination, window)
             exceptions += own
             sent_to = max(sent_to, *(last for _, last in window))
@@ -178,18 +179,26 @@ def _send_window(
     answered = receiver.send(parcels)
     answers = []
     failures: list[dict[str, Any]] = []
+    in_doubt: list[dict[str, Any]] = []
     for each, parcel, reply in zip(kept, parcels, answered, strict=True):
         replies[each] = reply
-        answers.append((parcel.sending_id, reply.status, max(1, reply.attempts), reply.answer))
         first, last = window[each]
+        if reply.in_doubt:
+            # It stays intended, with its body and key: the next run settles it.
+            in_doubt += [
+                row | {"status": None, "attempts": row["attempts"] + 1}
+                for row in _failures(connection, first, last, reply)
+            ]
+            continue
+        answers.append((parcel.sending_id, reply.status, max(1, reply.attempts), reply.answer))
         if reply.status == "acknowledged" and not reply.rejected:
             continue
         if reply.status == "refused" and last - first > 1:
             continue  # split by the caller
         failures += _failures(connection, first, last, reply)
     age(failures, destination.retry.give_up_after)
-    book.answer(answers, failures)
-    return replies, own + failures
+    book.answer(answers, failures + in_doubt)
+    return replies, own + failures + [{**row, "status": "intended"} for row in in_doubt]
 
 
 def _failures(
@@ -331,15 +340,21 @@ def _pass_over(job: Job, own: list[dict[str, Any]]) -> None:
     )
 
 
-def _settle_cut_off(job: Job, receiver: Webhook | Letters, destination: Sender) -> None:
-    """Requests that a kill left without an answer.
+def _settle_cut_off(job: Job, receiver: Webhook | Letters, destination: Sender) -> int:
+    """Requests that a kill, or silence, left without an answer.
 
     A receiver that honours keys gets them once more as they were, without rows that may no longer
     be sent. At any other their rows wait for a person.
+
+    Returns:
+        Rows that are still in doubt: nothing else is sent of them until they are settled.
+
+    Raises:
+        ReceiverUnavailableError: nobody answers.
     """
     open_sendings = job.book.cut_off()
     if not open_sendings:
-        return
+        return 0
     if not _manner(destination)[1]:
         job.book.answer(
             [
@@ -348,7 +363,8 @@ def _settle_cut_off(job: Job, receiver: Webhook | Letters, destination: Sender) 
             ]
         )
         job.book.rebuild()
-        return
+        return 0
+    still_in_doubt = 0
     refused_rows = lawful.REFUSED.format(purpose=destination.purpose)
     refused = dict(
         job.connection.execute(f"select customer_id, reason from {refused_rows}").fetchall()
@@ -392,18 +408,23 @@ def _settle_cut_off(job: Job, receiver: Webhook | Letters, destination: Sender) 
                 f"destination {job.name}: the receiver cannot be reached; requests that were cut "
                 "off wait for it"
             )
-        still = [
+        still = {
             p.sending_id for p, r in zip(parcels, replies, strict=True) if r.status == "failed"
-        ]
-        # Not answered after all attempts: still in doubt, and settled by the next run.
+        }
+        for sending_id in sorted(still):
+            rows = [dict(row) | {"status": "failed"} for row in rows_of.get(sending_id, ())]
+            age(rows, destination.retry.give_up_after)
+            if any(row["status"] == "failed" for row in rows):
+                rows = [row | {"status": None} for row in rows]  # as their sending: intended
+                still_in_doubt += len(rows)
+            else:
+                reason = "no answer to its key in so many runs; perhaps it arrived"
+                rows = [row | {"reason": reason} for row in rows]
+                still.discard(sending_id)
+            own += rows
         job.book.answer([each for each in answers if each[0] not in still], own)
-        if still:
-            job.book.rebuild()
-            raise ReceiverUnavailableError(
-                f"destination {job.name}: the receiver does not answer; {len(still)} requests that "
-                "were cut off wait for it"
-            )
     job.book.rebuild()
+    return still_in_doubt
 
 
 def _unsent(row: Any, reason: str) -> dict[str, Any]:

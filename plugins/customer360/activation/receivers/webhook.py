@@ -5,8 +5,8 @@ What belongs here: one request to its end. What does not: which rows are in it (
 **What an answer means.** 2xx: taken, unless the answer itself says otherwise (``answer`` of the
 destination). 408, 425, 429: not taken, later perhaps. 5xx and everything that breaks after the
 request has left: nobody knows. At a receiver that honours ``Idempotency-Key`` the same request is
-sent again with the same key; at any other it is not, and its rows are ``unknown``. Any other answer
-is a refusal, which another attempt would not change.
+sent again with the same key, also in later runs; at any other it is not, and its rows are
+``unknown``. Any other answer is a refusal, which another attempt would not change.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import urllib3
@@ -55,6 +55,7 @@ class Reply:
         answer: in words, without data.
         rejected: what the receiver names of a row that it has not taken -> its reason.
         is_unreachable: nobody answered at all.
+        in_doubt: failed, but one of its attempts may have arrived: only the same key may go again.
     """
 
     status: Status
@@ -62,6 +63,7 @@ class Reply:
     answer: str
     rejected: dict[str, str] = field(default_factory=dict)
     is_unreachable: bool = False
+    in_doubt: bool = False
 
 
 class Webhook:
@@ -125,9 +127,11 @@ class Webhook:
     def _send(self, parcel: Parcel) -> Reply:
         retry = self._declared.retry
         reply = Reply("failed", 0, "not tried")
+        in_doubt = False
         for attempt in range(1, retry.attempts + 1):
             self._pace()
             reply, after = self._attempt(parcel, attempt)
+            in_doubt = in_doubt or reply.in_doubt
             if reply.status != "failed" or attempt == retry.attempts:
                 break
             wait = min(retry.first_wait * 2 ** (attempt - 1), retry.longest_wait)
@@ -140,7 +144,7 @@ class Webhook:
                     self._next_at = max(self._next_at, time.monotonic() + after)
                 wait = after
             self._sleep(wait)
-        return reply
+        return replace(reply, in_doubt=in_doubt and reply.status == "failed")
 
     def _pace(self) -> None:
         """Wait until the next request is due."""
@@ -186,7 +190,7 @@ class Webhook:
     def _unsure(self, attempt: int, said: str) -> Reply:
         """It may have arrived: again with the same key, or never."""
         if self._declared.honours_key:
-            return Reply("failed", attempt, said)
+            return Reply("failed", attempt, said, in_doubt=True)
         return Reply("unknown", attempt, f"{said}; the receiver would take it twice")
 
     def _understand(self, body: bytes, attempt: int, status: int) -> Reply:
