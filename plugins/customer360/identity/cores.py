@@ -1,8 +1,8 @@
 """Records that identifiers hold together: the deterministic layer, with its guards.
 
-What belongs here: which identifiers link which records, and what stops them: names and birthdays
-that contradict, families on one phone, numbers that changed hands. What does not: the stop-list
-(``engine``), records that share no identifier (``remainder``) and stable ids (``ids``).
+What belongs here: the rounds, what a change reaches in each, and joining what is linked. What does
+not: the links of a round (``core_links``), the stop-list (``engine``), records that share no
+identifier (``remainder``) and stable ids (``ids``).
 
 Records are joined to *cores* in rounds. Strong identifiers come first (openid -> unionid -> member
 number -> account), so that a later round sees what all records of a core say together: then
@@ -36,51 +36,21 @@ import pyarrow as pa
 from customer360.exceptions import ConfigError
 from customer360.identity import cluster
 from customer360.identity.config import IdentityConfig
+from customer360.identity.core_links import (
+    Kinds,
+    linking,
+    named_links,
+    partial_links,
+    strong_links,
+)
+from customer360.identity.profiles import MACROS, VERDICTS, add_profiles
 
 ROUNDS = ("strong", "named", "partial", "named", "partial")
 """What links in each round, from the first."""
 
 LAST = len(ROUNDS)
 
-MOST_CORES = 40
-"""An identifier shared by more cores than this links none of them in this round."""
-
-MOST_KINDS = 60
-"""Kinds of identifiers that link; each is a bit of a number."""
-
-MAIN_USE = 4
-"""Of several fitting owners one is taken who has so many times the records with the identifier."""
-
 APART = -1e9
-MACROS = """
-CREATE OR REPLACE TEMP MACRO name_verdict(
-    given, family, whole, other_given, other_family, other_whole
-) AS CASE
-    WHEN coalesce(whole, '') = '' OR coalesce(other_whole, '') = '' THEN
-        CASE WHEN family <> other_family THEN 'differ'
-             WHEN family = other_family THEN 'part' ELSE 'unknown' END
-    WHEN whole = other_whole OR (given = other_family AND family = other_given) THEN
-        CASE WHEN given IS NULL OR other_given IS NULL THEN 'part' ELSE 'same' END
-    WHEN whole = other_given OR other_whole = given THEN 'part'
-    WHEN family = other_family AND (given IS NULL OR other_given IS NULL) THEN 'part'
-    WHEN given = other_given AND (family IS NULL OR other_family IS NULL) THEN 'part'
-    WHEN given IS NOT NULL AND family IS NOT NULL AND other_given IS NOT NULL
-        AND other_family IS NOT NULL AND (jaro_winkler_similarity(whole, other_whole) >= 0.94
-            OR (given = other_given AND length(given) > 4))
-        THEN 'near'
-    ELSE 'differ' END;
-CREATE OR REPLACE TEMP MACRO birthday_verdict(one, one_lunar, other, other_lunar) AS CASE
-    WHEN one IS NULL OR other IS NULL THEN 'unknown'
-    WHEN one = other THEN 'same'
-    WHEN one = other_lunar OR other = one_lunar THEN 'alike'
-    WHEN levenshtein(one, other) = 1 THEN 'alike'
-    WHEN left(one, 4) = left(other, 4) AND substr(one, 6, 2) = substr(other, 9, 2)
-        AND substr(one, 9, 2) = substr(other, 6, 2) THEN 'alike'
-    ELSE 'differ' END;
-"""
-"""What two persons' names and birthdays say. ``part``: as far as they go they agree; ``near``: a
-letter or two differ, or only the family name does (王丽燕, misheard, for 黄丽燕): relatives share
-the family name, not the given one."""
 
 
 class Cores:
@@ -96,7 +66,7 @@ class Cores:
         self, con: duckdb.DuckDBPyConnection, config: IdentityConfig, *, everything: bool
     ) -> None:
         self.con, self.config, self.everything = con, config, everything
-        self.kinds = kinds_that_link(config)
+        self.kinds = Kinds(config)
 
     def link(self) -> None:
         """Do all rounds."""
@@ -108,24 +78,14 @@ class Cores:
             before = f"core_{number - 1}"
             self._find_dirty(number, what)
             if what == "strong":
-                self._strong_links(before)
+                strong_links(self.con, self.kinds, before)
             elif what == "named":
-                self._named_links(before)
+                named_links(self.con, self.kinds, before)
             else:
-                self._partial_links(number, before)
+                partial_links(self.con, self.kinds, number, before)
             self._take_links(number, what)
             self._join(number)
         self._end()
-
-    def _bits(self, *links: str) -> str:
-        """SQL: the kinds that link so, as bits."""
-        rules = self.config.kinds
-        return str(
-            sum(1 << place for place, kind in enumerate(self.kinds) if rules[kind].link in links)
-        )
-
-    def _bit(self, kind: str) -> str:
-        return str(1 << self.kinds.index(kind) if kind in self.kinds else 0)
 
     # --- before and after the rounds --------------------------------------------------------
 
@@ -197,7 +157,9 @@ class Cores:
         )
 
     def _bonds(self, held: str) -> str:
-        places = " ".join(f"WHEN '{kind}' THEN {place}" for place, kind in enumerate(self.kinds))
+        places = " ".join(
+            f"WHEN '{kind}' THEN {place}" for place, kind in enumerate(self.kinds.names)
+        )
         return (
             "SELECT hash(record_id) AS n, hash(kind, value) AS key, "
             f"(CASE kind {places} END)::UTINYINT AS place, is_verified, "
@@ -239,7 +201,7 @@ class Cores:
             else f"CREATE OR REPLACE TEMP TABLE core_gone AS {_dirty(LAST)}"
         )
         con.execute("CREATE OR REPLACE TEMP TABLE label_asked AS FROM core_gone")
-        self._profiles(f"core_{LAST}")
+        add_profiles(con, f"core_{LAST}")
         con.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE core_now AS
@@ -271,7 +233,7 @@ class Cores:
             # all links of such an identifier go to its best known holder, who may be another now
             changed = (
                 "SELECT DISTINCT key FROM grouped_bond "
-                f"WHERE (1::UBIGINT << place) & {self._bits('strong')} <> 0"
+                f"WHERE (1::UBIGINT << place) & {self.kinds.bits('strong')} <> 0"
             )
         else:
             # an identifier that begins or ceases to link its holders
@@ -287,8 +249,8 @@ class Cores:
                         UNION ALL FROM bond_before
                     ) LEFT JOIN moved USING (n) LEFT JOIN {before} USING (n)
                 ),
-                linking_now AS ({self._linking("grouped_bond")}),
-                linking_then AS ({self._linking("bond_then")})
+                linking_now AS ({linking("grouped_bond")}),
+                linking_then AS ({linking("bond_then")})
                 SELECT coalesce(linking_now.key, linking_then.key) AS key
                 FROM linking_now FULL JOIN linking_then USING (key)
                 WHERE linking_now.key IS NULL OR linking_then.key IS NULL
@@ -313,195 +275,6 @@ class Cores:
             SELECT n, label, key, place, is_verified, told
             FROM (SELECT * FROM bond SEMI JOIN asked USING (key)) AS bond JOIN {before} USING (n)
         """
-
-    def _linking(self, bonds: str) -> str:
-        """SQL: ``key`` of identifiers that 2 to MOST_CORES cores share.
-
-        A nickname that two persons of one source have tells nobody apart.
-        """
-        return f"""
-            SELECT key FROM (SELECT DISTINCT key, label FROM {bonds})
-            ANTI JOIN (
-                SELECT key FROM (SELECT DISTINCT key, told, label FROM {bonds}
-                    WHERE told IS NOT NULL)
-                GROUP BY key, told HAVING count(*) > 1
-            ) AS repeated USING (key)
-            GROUP BY key HAVING count(*) BETWEEN 2 AND {MOST_CORES}
-        """
-
-    def _strong_links(self, before: str) -> None:
-        """Make ``step_link``: each record with its identifier's best known record."""
-        con = self.con
-        con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE strong_pair AS
-            WITH held_strongly AS (
-                SELECT key, n, place, is_verified FROM grouped_bond
-                WHERE (1::UBIGINT << place) & {self._bits("strong")} <> 0
-            ),
-            shared AS (
-                SELECT * FROM held_strongly SEMI JOIN (
-                    SELECT key FROM held_strongly GROUP BY key HAVING count(*) > 1) AS several
-                USING (key)
-            ),
-            owner AS (
-                SELECT key, first(n ORDER BY is_verified DESC,
-                    (given IS NOT NULL AND family IS NOT NULL) DESC, n) AS owner
-                FROM shared JOIN known_person USING (n) GROUP BY key
-            )
-            SELECT least(owner, n) AS l, greatest(owner, n) AS r,
-                bit_or(1::UBIGINT << place) AS kinds
-            FROM owner JOIN shared USING (key)
-            WHERE owner <> n AND (owner IN (FROM dirty) OR n IN (FROM dirty)) GROUP BY ALL;
-            CREATE OR REPLACE TEMP TABLE label_asked AS
-            SELECT DISTINCT unnest([l, r]) AS label FROM strong_pair
-            """
-        )
-        self._profiles(before)
-        con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE step_link AS
-            WITH judged AS (
-                SELECT strong_pair.*, {_VERDICTS}
-                FROM strong_pair
-                JOIN label_profile AS one ON one.label = l
-                JOIN label_profile AS other ON other.label = r
-            )
-            SELECT NULL::UBIGINT AS half, l, r, l AS n_l, r AS n_r, 'identifier' AS rule, kinds,
-                (name = 'differ')::INTEGER + (birthday = 'differ')::INTEGER
-                    + sexes_differ::INTEGER < 2 AS linked,
-                name, birthday, {_against("name", "birthday", "sexes")} AS against,
-                {_STRENGTH} AS strength
-            FROM judged
-            UNION ALL
-            SELECT NULL, least(one.n, other.n), greatest(one.n, other.n), least(one.n, other.n),
-                greatest(one.n, other.n), 'decision', 0, true, 'unknown', 'unknown', [], 1e12
-            FROM decision JOIN {before} AS one ON one.n = hash(record_l)
-            JOIN {before} AS other ON other.n = hash(record_r)
-            WHERE kind = 'must_link' AND (one.n IN (FROM dirty) OR other.n IN (FROM dirty))
-            """
-        )
-
-    def _share(self, before: str) -> None:
-        """Make ``core_pair``: cores that share an identifier, one dirty, and what they say."""
-        con = self.con
-        con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE core_value AS
-            SELECT key, label, place, count(*) AS records, min(n) AS n,
-                label IN (FROM dirty) AS is_dirty
-            FROM grouped_bond SEMI JOIN ({self._linking("grouped_bond")}) AS linking USING (key)
-            GROUP BY key, label, place;
-            CREATE OR REPLACE TEMP TABLE label_asked AS SELECT DISTINCT label FROM core_value
-            """
-        )
-        self._profiles(before)
-        con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE core_pair AS
-            WITH pair AS (
-                SELECT one.label AS l, other.label AS r, bit_or(1::UBIGINT << one.place) AS kinds,
-                    sum(one.records) AS uses_l, sum(other.records) AS uses_r,
-                    min(one.n) AS n_l, min(other.n) AS n_r
-                FROM core_value AS one JOIN core_value AS other USING (key)
-                WHERE one.label < other.label AND (one.is_dirty OR other.is_dirty)
-                GROUP BY one.label, other.label
-            )
-            SELECT pair.*, {_VERDICTS},
-                coalesce(one.city <> other.city, false)
-                    AND kinds IN ({self._bit("home")}, {self._bit("nickname")}) AS is_elsewhere,
-                coalesce(one.city <> other.city, false) AS cities_differ,
-                one.full_latin AS name_l, other.full_latin AS name_r,
-                one.given_latin IS NOT NULL AND one.family_latin IS NOT NULL AS left_whole,
-                other.given_latin IS NOT NULL AND other.family_latin IS NOT NULL AS right_whole,
-                -- a given name alone may look like a whole one (文丽 of 王文丽)
-                left_whole AND NOT (right_whole AND name = 'part'
-                    AND length(one.full_latin) < length(other.full_latin)) AS left_owns,
-                right_whole AND NOT (left_whole AND name = 'part'
-                    AND length(other.full_latin) < length(one.full_latin)) AS right_owns
-            FROM pair
-            JOIN label_profile AS one ON one.label = l
-            JOIN label_profile AS other ON other.label = r
-            """
-        )
-
-    def _named_links(self, before: str) -> None:
-        """Make ``step_link``: cores that share an identifier and the whole name."""
-        self._share(before)
-        self.con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE step_link AS
-            SELECT NULL::UBIGINT AS half, l, r, n_l, n_r, 'identifier and name' AS rule, kinds,
-                (name = 'same' OR (name = 'near' AND (birthday = 'same' OR bit_count(kinds) > 1
-                    OR kinds & {self._bits("named")} <> 0)))
-                AND (birthday <> 'differ' OR bit_count(kinds) > 1) AND NOT is_elsewhere AS linked,
-                name, birthday, {_against("name", "birthday", "sexes", "cities")} AS against,
-                {_STRENGTH} AS strength
-            FROM core_pair WHERE name IN ('same', 'near') OR (left_whole AND right_whole)
-            """
-        )
-
-    def _partial_links(self, number: int, before: str) -> None:
-        """Make ``step_link``: half a name or none goes with the one fitting owner, if there is one.
-
-        Owners of one whole name are one: each shares an identifier with the half. Whom a half may
-        go with is kept (``core_half``); ``half_asked``: the halves that choose again.
-        """
-        self._share(before)
-        self.con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE half_now AS
-            WITH fitting AS (
-                SELECT *, {_against("name", "birthday", "sexes", "cities")} AS against
-                FROM core_pair
-                WHERE NOT (left_owns AND right_owns) AND name <> 'differ' AND birthday <> 'differ'
-                    AND NOT sexes_differ AND NOT is_elsewhere
-                    AND NOT (kinds = {self._bit("home")} AND name = 'unknown')
-            )
-            SELECT {number} AS round, l AS half, r AS owner, n_l, n_r, kinds, name, birthday,
-                against, right_owns AS is_whole, name_r AS owner_name, uses_r AS uses
-            FROM fitting WHERE NOT left_owns
-            UNION ALL
-            SELECT {number}, r, l, n_l, n_r, kinds, name, birthday, against, left_owns, name_l,
-                uses_l
-            FROM fitting WHERE NOT right_owns;
-            CREATE OR REPLACE TEMP TABLE half_asked AS
-            SELECT half FROM core_half WHERE round = {number}
-                AND (half IN (FROM dirty) OR owner IN (FROM dirty))
-            UNION SELECT half FROM half_now;
-            DELETE FROM core_half WHERE round = {number}
-                AND (half IN (FROM dirty) OR owner IN (FROM dirty));
-            INSERT INTO core_half FROM half_now;
-            CREATE OR REPLACE TEMP TABLE step_link AS
-            WITH ranked AS (
-                -- whole names before halves, then those that share more kinds
-                SELECT *, rank() OVER (PARTITION BY half ORDER BY is_whole DESC,
-                    bit_count(kinds) DESC, (name = 'part') DESC) AS place
-                FROM core_half SEMI JOIN half_asked USING (half) WHERE round = {number}
-            ),
-            named AS (
-                SELECT half, owner_name, sum(uses) AS uses FROM ranked
-                WHERE place = 1 AND is_whole GROUP BY ALL
-            ),
-            -- of several persons the one who uses it by far the most
-            main AS (
-                SELECT half, owner_name FROM named
-                WINDOW uses_first AS (PARTITION BY half ORDER BY uses DESC, owner_name)
-                QUALIFY uses >= {MAIN_USE} * coalesce(lead(uses) OVER uses_first, 0)
-                    AND row_number() OVER uses_first = 1
-            ),
-            best AS (
-                SELECT ranked.*, NOT is_whole OR main.owner_name IS NOT NULL AS linked
-                FROM ranked LEFT JOIN main USING (half, owner_name) WHERE place = 1
-            )
-            SELECT half, least(half, owner) AS l, greatest(half, owner) AS r, n_l, n_r,
-                'identifier and fitting name' AS rule, kinds, linked, name, birthday,
-                CASE WHEN linked THEN against ELSE list_append(against, 'fits several') END
-                    AS against,
-                {_STRENGTH} AS strength
-            FROM best
-            """
-        )
 
     def _take_links(self, number: int, what: str) -> None:
         """Put ``step_link`` into the kept links; make ``label_seed``: groups to be joined anew."""
@@ -585,7 +358,7 @@ class Cores:
             CREATE OR REPLACE TEMP TABLE frontier AS FROM label_reached
             """
         )
-        while not self.everything:
+        while not self.everything and con.execute("FROM frontier LIMIT 1").fetchall():
             con.execute(
                 f"""
                 CREATE OR REPLACE TEMP TABLE frontier AS
@@ -598,8 +371,6 @@ class Cores:
                 INSERT INTO label_reached FROM frontier
                 """
             )
-            if not con.execute("SELECT count(*) FROM frontier").fetchall()[0][0]:
-                break
         con.execute(
             f"INSERT INTO node_reached SELECT n FROM {before} SEMI JOIN label_reached USING (label)"
         )
@@ -654,7 +425,7 @@ class Cores:
             """
         )
         con.unregister("label_found")
-        self._profiles(before)
+        add_profiles(con, before)
         # strong identifiers outweigh a name or a birthday that differs
         condition = (
             "name = 'differ' AND birthday = 'differ'"
@@ -668,7 +439,7 @@ class Cores:
             f"""
             WITH asked AS (SELECT * FROM joined_label JOIN label_profile USING (label)),
             judged AS (
-                SELECT one.place AS l, other.place AS r, {_VERDICTS}
+                SELECT one.place AS l, other.place AS r, {VERDICTS}
                 FROM asked AS one JOIN asked AS other
                     ON one.joined = other.joined AND one.place < other.place
                 WHERE one.size > 2
@@ -691,67 +462,6 @@ class Cores:
             {side: np.asarray(apart[side], np.int64) for side in ("l", "r")},
         )
 
-    def _profiles(self, grouped: str) -> None:
-        """Add the cores of ``label_asked`` to ``label_profile``: what most records say, fullest
-        first."""
-        con = self.con
-        missing = "SELECT count(*) FROM label_asked ANTI JOIN label_profile USING (label)"
-        if not con.execute(missing).fetchall()[0][0]:
-            return
-        con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE label_grouped AS
-            SELECT * FROM {grouped} SEMI JOIN label_asked USING (label)
-            ANTI JOIN label_profile USING (label);
-            CREATE OR REPLACE TEMP TABLE label_record AS
-            SELECT label, known_person.* EXCLUDE record_id, records
-            FROM label_grouped
-            JOIN (SELECT label, count(*) AS records FROM label_grouped GROUP BY label) AS counted
-                USING (label)
-            JOIN known_person USING (n)
-            """
-        )
-        # a core of one record, as most are, needs no counting
-        con.execute(
-            """
-            INSERT INTO label_profile BY NAME
-            WITH several AS (SELECT * FROM label_record WHERE records > 1),
-            name AS (
-                SELECT label, first(struct_pack(given := given, family := family,
-                    given_latin := given_latin, family_latin := family_latin,
-                    full_latin := full_latin)
-                    ORDER BY wholeness DESC, times DESC, full_latin, family, given) AS name
-                FROM (
-                    -- spellings of one sound are one name
-                    SELECT *,
-                        sum(spelt) OVER (PARTITION BY label, full_latin) * 1000 + spelt AS times,
-                        (given IS NOT NULL)::INTEGER + (family IS NOT NULL)::INTEGER AS wholeness
-                    FROM (SELECT label, given, family, given_latin, family_latin, full_latin,
-                            count(*) AS spelt
-                        FROM several WHERE given IS NOT NULL OR family IS NOT NULL GROUP BY ALL)
-                ) GROUP BY label
-            ),
-            born AS (
-                SELECT label, first(struct_pack(birthday := birthday, lunar := birthday_lunar)
-                    ORDER BY times DESC, birthday) AS born
-                FROM (SELECT label, birthday, birthday_lunar, count(*) AS times FROM several
-                    WHERE birthday IS NOT NULL GROUP BY ALL) GROUP BY label
-            ),
-            rest AS (
-                SELECT label, count(*) AS records, mode(sex ORDER BY sex) AS sex,
-                    mode(city ORDER BY city) AS city, mode(region ORDER BY region) AS region,
-                    max(address) AS address, max(road_home) AS road_home,
-                    max(estate_home) AS estate_home, min(created_at) AS created_at
-                FROM several GROUP BY label
-            )
-            SELECT rest.*, name.given, name.family, name.given_latin, name.family_latin,
-                name.full_latin, born.birthday, born.lunar AS birthday_lunar
-            FROM rest LEFT JOIN name USING (label) LEFT JOIN born USING (label);
-            INSERT INTO label_profile BY NAME
-            SELECT * EXCLUDE n FROM label_record WHERE records = 1
-            """
-        )
-
 
 def _members(of: np.ndarray) -> Callable[[int], np.ndarray]:
     """A function: group -> the places in ``of`` that hold it."""
@@ -765,18 +475,6 @@ def _members(of: np.ndarray) -> Callable[[int], np.ndarray]:
     return places
 
 
-def kinds_that_link(config: IdentityConfig) -> list[str]:
-    """Kinds in the order of their bits.
-
-    Raises:
-        ConfigError: there are more than a number has bits.
-    """
-    kinds = sorted(kind for kind, rule in config.kinds.items() if rule.link != "none")
-    if len(kinds) > MOST_KINDS:
-        raise ConfigError(f"identity.yml: {len(kinds)} kinds link; at most {MOST_KINDS} can")
-    return kinds
-
-
 def links_query(config: IdentityConfig, where: str = "true") -> str:
     """SQL over the store: the links of all rounds, each pair as the round said that knew most.
 
@@ -787,7 +485,7 @@ def links_query(config: IdentityConfig, where: str = "true") -> str:
         f"SELECT *, {number} AS round FROM link_{number} WHERE {where}"
         for number in range(1, LAST + 1)
     )
-    names = ", ".join(f"'{kind}'" for kind in kinds_that_link(config))
+    names = ", ".join(f"'{kind}'" for kind in Kinds(config).names)
     return f"""
         SELECT n_l, n_r, rule,
             CASE rule WHEN 'decision' THEN ['decision'] ELSE list_filter([{names}],
@@ -821,27 +519,3 @@ def _summed(
 _LINK_COLUMNS = """half UBIGINT, l UBIGINT, r UBIGINT, n_l UBIGINT, n_r UBIGINT, rule VARCHAR,
     kinds UBIGINT, linked BOOLEAN, name VARCHAR, birthday VARCHAR, against VARCHAR[],
     strength DOUBLE"""
-
-_VERDICTS = """
-    name_verdict(one.given_latin, one.family_latin, one.full_latin,
-        other.given_latin, other.family_latin, other.full_latin) AS name,
-    birthday_verdict(one.birthday, one.birthday_lunar, other.birthday, other.birthday_lunar)
-        AS birthday,
-    coalesce(one.sex <> other.sex, false) AS sexes_differ
-"""
-
-_STRENGTH = """(bit_count(kinds) + (name = 'same')::INTEGER * 2 + (name = 'part')::INTEGER
-    + (birthday = 'same')::INTEGER)::DOUBLE"""
-
-
-def _against(*fields: str) -> str:
-    """SQL: list of what speaks against, in words."""
-    said = {
-        "name": "CASE WHEN name = 'differ' THEN 'names differ' END",
-        "birthday": "CASE WHEN birthday = 'differ' THEN 'birthdays differ' END",
-        "sexes": "CASE WHEN sexes_differ THEN 'sexes differ' END",
-        "cities": "CASE WHEN cities_differ THEN 'cities differ' END",
-    }
-    return (
-        f"list_filter([{', '.join(said[field] for field in fields)}], lambda one: one IS NOT NULL)"
-    )
