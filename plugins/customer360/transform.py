@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from customer360 import vault
+from customer360.atomic import write_atomically
 from customer360.conditions import columns_of
 from customer360.config import Config, Source, companies
 from customer360.contracts import sql_type
@@ -358,8 +359,9 @@ def _check_relations(settings: Settings, marts: Path, built: set[str]) -> int:
         return 0
     lost = " union all ".join(
         f"select {literal('{model}.{column}'.format(**one))} as place, count(*) as failing "
-        f"from main.{quote(one['model'])} where {quote(one['column'])} not in "
-        f"(select {quote(one['field'])} from main.{quote(one['to'])})"
+        f"from main.{quote(one['model'])} as told anti join main.{quote(one['to'])} as known "
+        f"on told.{quote(one['column'])} = known.{quote(one['field'])} "
+        f"where told.{quote(one['column'])} is not null"
         for one in relations
     )
     with connect(settings, marts, read_only=True) as connection:
@@ -484,7 +486,7 @@ def _note_parsed(settings: Settings, rules: str) -> None:
         and (node.get("test_metadata") or {}).get("name") == "relationships"
     ]
     text = json.dumps({"rules": rules, "models": models, "relations": relations})
-    (folder / PARSED).write_text(text, encoding="utf-8")
+    write_atomically(folder / PARSED, text)
 
 
 def _refuse(failed: list[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from customer360.atomic import write_atomically
 from customer360.docs.lineage import trace
 from customer360.settings import Settings
 from customer360.transform import parsed_rules
@@ -41,7 +42,7 @@ def _ways(settings: Settings) -> list[Way]:
     held = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     if held.get("rules") != rules:
         held = {"rules": rules, "ways": _read(folder)}
-        kept.write_text(json.dumps(held), encoding="utf-8")
+        write_atomically(kept, json.dumps(held))
     return [tuple(way) for way in held["ways"]]
 
 

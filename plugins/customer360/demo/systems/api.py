@@ -16,8 +16,9 @@ from pathlib import Path
 
 import duckdb
 
+from customer360.atomic import write_atomically
 from customer360.demo.systems import shapes
-from customer360.demo.systems.layout import Layout, write_atomically
+from customer360.demo.systems.layout import Layout
 from customer360.demo.systems.world import HTTP, Table, World, literal, quote
 
 

@@ -30,6 +30,7 @@ import duckdb
 import psutil
 import psycopg
 
+from customer360.atomic import write_atomically
 from customer360.demo import GENERATOR_VERSION
 from customer360.demo.systems import Connection, api, files, postgres, postgres_tables
 from customer360.demo.systems.layout import (
@@ -41,7 +42,6 @@ from customer360.demo.systems.layout import (
     locked,
     read_state,
     remove_tree,
-    write_atomically,
     write_state,
 )
 from customer360.demo.systems.world import (

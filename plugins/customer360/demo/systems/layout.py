@@ -7,7 +7,6 @@ not: anything that knows a database, a web server or a file format.
 import contextlib
 import fcntl
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from customer360.atomic import write_atomically
 from customer360.exceptions import BusyError, DemoError
 from customer360.settings import load_settings
 
@@ -167,18 +167,6 @@ def locked(layout: Layout) -> Iterator[None]:
                 f"another `customer360 demo` command is at work on {layout.root}; wait for it"
             ) from None
         yield
-
-
-def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a whole file or nothing; ``mode`` holds from the first byte on."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    aside.replace(path)
 
 
 def read_state(layout: Layout) -> State | None:

@@ -25,7 +25,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from customer360.demo.systems.layout import Layout, load_secrets, remove_tree, write_atomically
+from customer360.atomic import write_atomically
+from customer360.demo.systems.layout import Layout, load_secrets, remove_tree
 from customer360.demo.systems.world import POSTGRES, literal, quote
 from customer360.exceptions import DemoError
 from customer360.processes import is_alive, wait_until_ended
