@@ -60,12 +60,9 @@ def score_command(name: str, *own: Callable[[Command], Command]) -> Callable[[Co
             check_out(options["out"], options["source"], options["mapping_path"])
             function(**options)
 
-        return _decorated(checked, decorators)
+        command: Any = checked
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
 
     return decorate
-
-
-def _decorated(function: Command, decorators: list[Callable[[Command], Command]]) -> Any:
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
