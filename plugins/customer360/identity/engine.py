@@ -326,8 +326,9 @@ class Work:
             parameters = Parameters(**json.loads(self.meta["parameters"]))
             remainder.make_pairs(own, "row_changed_ids")
         remainder.score(own, parameters, "pair_asked", candidates=True)
+        remainder.number_persons(own, self.config)
         if learn_on:
-            self._set(alone_bits=json.dumps(remainder.learn_alone(own, self.config)))
+            self._set(alone_bits=json.dumps(remainder.learn_alone(own)))
         remainder.make_lone_pairs(own, parameters, self.config, json.loads(self.meta["alone_bits"]))
         own.execute(
             """

@@ -157,11 +157,12 @@ _CLASS = "split_part(record_id, ':', 1) || CASE WHEN phone IS NOT NULL THEN '+ph
 """SQL: the table a lone row comes from, and whether it has a phone."""
 
 
-def _number_persons(con: duckdb.DuckDBPyConnection, threshold_bits: float) -> None:
+def number_persons(con: duckdb.DuckDBPyConnection, config: IdentityConfig) -> None:
     """Make ``row_person`` (``record_id``, ``person``): rows that the model holds for one person.
 
     Two rows of one person are not two namesakes between whom a lone record could choose.
     """
+    threshold_bits = _bits(config.threshold)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE row_number AS SELECT record_id, records, "
         "row_number() OVER (ORDER BY record_id) - 1 AS n FROM row"
@@ -207,9 +208,9 @@ def _number_persons(con: duckdb.DuckDBPyConnection, threshold_bits: float) -> No
     con.unregister("person_found")
 
 
-def learn_alone(con: duckdb.DuckDBPyConnection, config: IdentityConfig) -> dict[str, Any] | None:
+def learn_alone(con: duckdb.DuckDBPyConnection) -> dict[str, Any] | None:
     """What lone records are: ``known`` (class -> bits), ``named`` (bits), ``rate``; None where
-    nobody can say.
+    nobody can say. Needs :func:`number_persons`.
 
     A lone record has whatever made it: mostly it is somebody whom other records know well. How
     mostly, the hits tell: of a class of lone records a share ``hit`` has a namesake among the
@@ -222,7 +223,6 @@ def learn_alone(con: duckdb.DuckDBPyConnection, config: IdentityConfig) -> dict[
     (1 - known) * share[k]``: the estimate of Good and Turing. ``named`` holds log2 of
     ``share[k - 1] / share[k]`` for k from 1, ``rate`` the lone records a known person has.
     """
-    _number_persons(con, _bits(config.threshold))
     classes = con.execute(
         f"""
         WITH namesakes AS ({_NAMESAKES}),
@@ -303,7 +303,7 @@ def make_lone_pairs(
     phone, e-mail, spelling). A lone record can be one of its namesakes only: each is weighed
     against all the others, and against its being nobody known, which is the likelier the more lone
     records of the name there are than its known persons would have. Pairs that blocking left out
-    are added to ``scored`` where they link.
+    are added to ``scored`` where they link. Needs :func:`number_persons`.
     """
     con.execute("CREATE OR REPLACE TEMP TABLE lone_pair_now AS SELECT * FROM lone_pair WHERE false")
     if learned is None:
@@ -312,7 +312,6 @@ def make_lone_pairs(
         "class": pa.array(list(learned["known"]), pa.string()),
         "bits": pa.array(list(learned["known"].values()), pa.float64())}))  # fmt: skip
     threshold_bits = _bits(config.threshold)
-    _number_persons(con, threshold_bits)
     weights = " + ".join(
         f"coalesce(weight_{name}, 0)" for name in ("city", "sex", "phone", "email")
     )
