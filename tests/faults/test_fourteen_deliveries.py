@@ -19,12 +19,13 @@ import psycopg
 import pytest
 
 from customer360 import pipeline
-from customer360.declarations import declared_destinations, declared_sources
+from customer360.declarations import declared_destinations
 from customer360.demo.systems import company
 from customer360.demo.systems.layout import Layout
 from customer360.engagement.config import load_engagement
 from customer360.settings import Settings, load_settings
 from tests.faults.living import ask
+from tests.pipeline.nights import extract_all
 
 DAYS = int(os.environ.get("CUSTOMER360_DAYS", "14"))
 
@@ -92,8 +93,7 @@ class Tool:
 
 def night(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """A night from extraction to the last receiver; what each destination said."""
-    for source in declared_sources(settings):
-        pipeline.extract(settings, source.name, as_of)
+    extract_all(settings, as_of)
     pipeline.begin(settings, as_of, run_id)
     pipeline.load_raw(settings, as_of, run_id)
     pipeline.audit(settings, as_of, run_id, "raw")

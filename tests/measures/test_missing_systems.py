@@ -78,6 +78,10 @@ def without(config: Any, kept: tuple[str, ...]) -> Any:
     config["policies"]["consent_recorded_in"] = {
         kind: field for kind, field in recorded.items() if field.partition(".")[0] in kept
     }
+    survivorship = config["policies"]["survivorship"]
+    for ranked in (survivorship, *survivorship["attributes"].values()):
+        for order in {"trust", "masters"} & ranked.keys():
+            ranked[order] = [name for name in ranked[order] if name in kept]
     return config
 
 

@@ -5,6 +5,7 @@ import datetime as dt
 from customer360 import increments, pipeline, publish, raw, state
 from customer360.content import snapshot_hash
 from customer360.declarations import declared_sources
+from customer360.exceptions import SourceError
 from customer360.settings import Settings
 from customer360.transform import VAULT_FILE, WORKSPACE_FILE, published_tables
 from customer360.warehouse import connect
@@ -12,9 +13,17 @@ from customer360.warehouse import connect
 
 def night(settings: Settings, as_of: dt.date, run_id: str) -> str | None:
     """Extract, load, resolve, build and publish a day; why the build was full, None: it was not."""
-    for source in declared_sources(settings):
-        pipeline.extract(settings, source.name, as_of)
+    extract_all(settings, as_of)
     return build(settings, as_of, run_id)
+
+
+def extract_all(settings: Settings, as_of: dt.date) -> None:
+    """Read every source; one that cannot be read is stale, if policy lets the day go on."""
+    for source in declared_sources(settings):
+        try:
+            pipeline.extract(settings, source.name, as_of)
+        except SourceError:
+            pipeline.mark_stale(settings, source.name, as_of)
 
 
 def build(settings: Settings, as_of: dt.date, run_id: str) -> str | None:
