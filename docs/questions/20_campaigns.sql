@@ -1,9 +1,10 @@
--- What came of each campaign: sent, opened, clicked, bought, unsubscribed, and what did it cost and bring?
+-- What came of each campaign: sent, delivered, opened, clicked, bought, unsubscribed, and what did it cost and bring?
 select
     campaigns.name,
     campaigns.channel,
     campaigns.starts_on,
-    count(*) as customers,
+    count(*) as sent_to,
+    count(*) filter (where touches.is_delivered) as delivered_to,
     count(*) filter (where touches.is_opened) as opened,
     count(*) filter (where touches.is_clicked) as clicked,
     count(*) filter (where touches.is_bought) as bought,

@@ -89,8 +89,8 @@ def _load(connection: duckdb.DuckDBPyConnection) -> int:
         with answers as (
             select
                 send_id,
-                min(at) filter (kind = 'open') as opened_at,
-                min(at) filter (kind = 'click') as clicked_at
+                min("at") filter (where kind = 'open') as opened_at,
+                min("at") filter (where kind = 'click') as clicked_at
             from world.campaign.responses
             group by send_id
         )

@@ -109,17 +109,23 @@ def test_every_record_of_every_system_is_somebody_s(asked):
 @pytest.mark.faults
 def test_customers_and_what_they_do_are_near_the_truth_of_persons(asked):
     """Who is who is not known for sure, so that what is counted a person is near, not equal."""
-    retention = {row[0]: row[3] for row in asked.told("06_retention_by_month")}
+    retention = {row[0]: row[1:3] for row in asked.told("06_retention_by_month")}
+    again, active, came = 0, 0, 0.0
     for month, share in asked.meant(systems.RETENTION):
-        assert retention[month] == pytest.approx(share, abs=0.06), month
-    sent = sum(row[3] for row in asked.told("20_campaigns"))
+        again, active = again + retention[month][0], active + retention[month][1]
+        came += share * retention[month][1]
+        # One missed link of two records weighs much in a month of few.
+        near = 0.06 + 0.5 / retention[month][1] ** 0.5
+        assert retention[month][0] / retention[month][1] == pytest.approx(share, abs=near), month
+    assert again == pytest.approx(came, abs=0.05 * active)
+    reached = sum(row[4] for row in asked.told("20_campaigns"))
     persons = asked.meant(
         "select count(distinct (campaign_id, person_id)) from world.campaign.sends as sends "
         "join truth.truth.records as records on records.system = 'campaign' "
         "and records.table_name = 'contacts' and records.record_key = sends.contact_id::varchar "
         "where status = 'delivered'"
     )[0][0]
-    assert sent == pytest.approx(persons, rel=0.05)
+    assert reached == pytest.approx(persons, rel=0.05)
     agreed = {row[0]: row[1] for row in asked.told("21_consent_by_channel")}
     for channel, records in asked.meant(
         "select channel, count(distinct person_no) from world.crm.consents "
