@@ -304,10 +304,9 @@ def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
     with _scoring_step(settings, as_of, run_id, "score") as (result, given):
         engine = state.opened(settings)
+        personas.write_last_groups(given.connection, *_last_snapshot(settings, engine, as_of))
         told = {score.name: nightly.score_into(settings, engine, score, given) for score in SCORES}
         nightly.write_runs(given.connection, run_id, as_of, told)
-        last = _last_snapshot(settings, engine, as_of)
-        personas.write_last_groups(given.connection, *last)
         card = nightly.runs_card(run_id, as_of, told)
         write_card_into(card, settings.reports_dir / run_id / "models")
         result |= {
