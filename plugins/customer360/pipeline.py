@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from customer360 import landing, quality_runs, state, trust, vault
 from customer360.config import Config, load_config
 from customer360.declarations import check_day
-from customer360.exceptions import Customer360Error, GateError
+from customer360.exceptions import BusyError, Customer360Error, GateError
 from customer360.lock import writer_lock
 from customer360.notify import Finding
 from customer360.run_status import DELIVER, INGEST, TAKEN_UP, ingest_id
@@ -544,6 +544,24 @@ def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -
         result |= done.as_dict()
     findings = [asdict(finding) for finding in done.findings()]
     return {**result, "findings": findings} if findings else result
+
+
+def deliver_hour(settings: Settings, hour: dt.datetime, destination: str) -> dict[str, Any]:
+    """Send what the hours before ``hour`` have answered, beside what the night decided.
+
+    While a night is being built nothing is sent; the next hour, or the night, sends it then.
+
+    Raises:
+        GateError, DeliveryError: see :func:`deliver`.
+    """
+    engine = state.opened(settings)
+    run = state.last_published(engine, hour.date())
+    if run is None:
+        return {"destination": destination, "status": "held_back", "message": "nothing published"}
+    try:
+        return deliver(settings, run["as_of"], run["run_id"], destination)
+    except BusyError as error:
+        return {"destination": destination, "status": "held_back", "message": str(error)}
 
 
 def preview_delivery(

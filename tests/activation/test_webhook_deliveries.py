@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 
+import duckdb
 import pytest
 
 from customer360 import state
@@ -299,6 +300,47 @@ def test_a_row_whose_day_is_over_is_not_taken_back(world, receiver):
     assert receiver.requests[-1][1]["rows"][0]["change"] == "removed"
     done = world.send((), next_day, touch_plan=plan(("c", day_after)))
     assert done.counts == {"added": 1, "changed": 0, "removed": 0}
+
+
+def test_what_an_hour_plans_is_sent_at_once_and_stays_until_its_night(world, receiver):
+    next_day, day_after = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
+
+    def plan(*rows: tuple[str, dt.date, bool]) -> str:
+        listed = ", ".join(f"('{who}', '{who}', date '{on}', {made})" for who, on, made in rows)
+        return (
+            f"select * from (values {listed}) as plan(customer_id, touch_id, plan_on, is_planned)"
+        )
+
+    def hour(at: int, *rows: tuple[str, dt.date, bool]) -> None:
+        folder = world.settings.data_dir / "hourly" / f"{next_day}T{at:02}"
+        folder.mkdir(parents=True)
+        duckdb.sql(plan(*rows)).write_parquet(str(folder / "touch_plan.parquet"))
+        (folder / "_SUCCESS").touch()
+
+    def sent() -> list[tuple[str, str]]:
+        rows = [row for _, body, *_ in receiver.requests for row in body["rows"]]
+        return [(row["customer_id"], row["change"]) for row in rows]
+
+    world.declare(
+        **{"from": "touch_plan"}, where="is_planned", columns={}, passes="plan_on", hourly=True
+    )
+    night = world.publish((), DAY, touch_plan=plan(("a", next_day, True)))
+    world.deliver(night)
+    hour(14, ("b", next_day, True), ("c", next_day, False))
+    world.deliver(night)
+    hour(15, ("b", next_day, False), ("d", next_day, True))
+    world.deliver(night)
+    assert sent() == [("a", "added"), ("b", "added"), ("d", "added")]
+    assert world.deliver(night).status == "unchanged"
+    # The night after tells of its own day alone.
+    world.send((), next_day, touch_plan=plan(("e", day_after, True)))
+    assert sent()[3:] == [("e", "added")]
+
+
+def test_only_the_touch_plan_has_hours(world):
+    world.declare(hourly=True)
+    with pytest.raises(ConfigError, match="hourly: an hour adds rows to touch_plan only"):
+        world.send([("a", "vip", 1)])
 
 
 def test_who_was_merged_is_removed_with_the_name_of_the_successor(world, receiver):

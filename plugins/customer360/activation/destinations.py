@@ -21,6 +21,9 @@ FILE = "destinations.yml"
 OWN_COLUMNS = ("customer_id", "change", "object", "written_by", "written_at")
 """Names that a destination's own columns may not take."""
 
+HOURLY_TABLE = "touch_plan"
+"""The published table to which the hours of a day add rows before the next night does."""
+
 
 class Purpose(Strict):
     """Why rows or columns may go to somebody.
@@ -92,6 +95,7 @@ class Common(Strict):
             ``person_no: crm.persons``; rows of customers without one are sent with null.
         passes: column of a day; a row of that day or an earlier one is past, and nobody is told
             that it has left (a tool cannot take back the call that it made). Goes with the key.
+        hourly: whether touches that an hour has planned are sent within it.
         connection: an Airflow Connection.
         is_on: false sends nothing and forgets nothing.
     """
@@ -104,6 +108,7 @@ class Common(Strict):
     columns: dict[Name, Name]
     identifiers: dict[Name, str] = Field(default_factory=dict)
     passes: Name | None = None
+    hourly: bool = False
     connection: Name | None = None
     guard: Guard = Guard()
     retry: Retry = Retry()
@@ -123,6 +128,8 @@ class Common(Strict):
         for name in named:
             if name in OWN_COLUMNS or named.count(name) > 1:
                 raise ValueError(f"column '{name}' is one of our own, or stands twice")
+        if self.hourly and self.source != HOURLY_TABLE:
+            raise ValueError(f"hourly: an hour adds rows to {HOURLY_TABLE} only")
         return self
 
 
@@ -302,11 +309,22 @@ def load_destinations(settings: Settings) -> Destinations:
     return _load(path, settings.company, stamp)
 
 
-def declared_names(settings: Settings) -> list[str]:
-    """Names alone, for those who read them again and again: nothing of them is checked."""
+def declared_names(settings: Settings, *, hourly: bool = False) -> list[str]:
+    """Names alone, for those who read them again and again: nothing of them is checked.
+
+    Args:
+        settings: whose.
+        hourly: only those that are sent what an hour has answered.
+    """
     path = settings.config_dir / FILE
     declared = _section(path, settings.company).get("destinations") if path.exists() else None
-    return list(declared) if isinstance(declared, dict) else []
+    if not isinstance(declared, dict):
+        return []
+    return [
+        name
+        for name, one in declared.items()
+        if not hourly or (isinstance(one, dict) and one.get("hourly") is True)
+    ]
 
 
 def _section(path: Path, company: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from customer360.activation.destinations import (
 from customer360.activation.outbox import Outbox
 from customer360.activation.plan import count_rows
 from customer360.config import Config
+from customer360.engagement import hourly
 from customer360.exceptions import SendingStoppedError
 from customer360.notify import Finding
 from customer360.settings import Settings
@@ -118,6 +119,9 @@ def open_job(
 ) -> Job:
     """Attach the snapshot and judge who may be sent."""
     book.connection.execute(f"attach {literal(snapshot)} as snapshot (read_only)")
+    destination = one_destination(settings, name)
+    hours = hourly.planned_since(settings, as_of) if destination.hourly else []
+    planning.open_source(book.connection, name, destination, hours)
     run = state.get_run(engine, run_id)
     built_at = run["started_at"].isoformat() if run else ""
     job = Job(
@@ -126,7 +130,7 @@ def open_job(
         config=config,
         declared=load_destinations(settings),
         name=name,
-        destination=one_destination(settings, name),
+        destination=destination,
         snapshot=snapshot,
         as_of=as_of,
         run_id=run_id,

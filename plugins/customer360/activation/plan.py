@@ -23,11 +23,14 @@ import duckdb
 from customer360.activation import consents, lawful, outbox, stops
 from customer360.activation.destinations import Destination, Destinations
 from customer360.activation.outbox import Outbox
-from customer360.content import ID_MAP_TABLE, read_tables
+from customer360.content import ID_MAP_TABLE, TableInfo, read_tables
 from customer360.exceptions import DeliveryError
 from customer360.warehouse import literal, quote
 
 CHANGES = ("added", "changed", "removed")
+SOURCE = "source_table"
+"""View of the table that a destination is sent of."""
+
 SEPARATOR = "\x1f"
 """Between the values of a key that has several columns beside customer_id."""
 
@@ -95,19 +98,48 @@ class Plan:
         return sum(self.counts.values())
 
 
+def open_source(
+    connection: duckdb.DuckDBPyConnection, name: str, destination: Destination, hours: list[Path]
+) -> None:
+    """Make the view of what may be sent: a table of the attached ``snapshot``, and what hours plan.
+
+    Args:
+        connection: the image's.
+        name: of the destination.
+        destination: it.
+        hours: touch plans of hours since. An hour repeats, as held, what an earlier one planned;
+            only what it planned itself counts.
+
+    Raises:
+        DeliveryError: the snapshot has no such table.
+    """
+    table = _published(connection, name, destination).name
+    added = ", ".join(literal(file) for file in hours)
+    rows = f"union all by name from read_parquet([{added}]) where is_planned" if hours else ""
+    connection.execute(
+        f"create or replace temp view {SOURCE} as from snapshot.{quote(table)} {rows}"
+    )
+
+
+def _published(
+    connection: duckdb.DuckDBPyConnection, name: str, destination: Destination
+) -> TableInfo:
+    tables = {info.name: info for info in read_tables(connection, "snapshot")}
+    if destination.source not in tables:
+        raise DeliveryError(
+            f"destination {name}: the snapshot has no table {destination.source}; correct `from`"
+        )
+    return tables[destination.source]
+
+
 def find_shape(connection: duckdb.DuckDBPyConnection, name: str, destination: Destination) -> Shape:
     """The columns of a destination, checked against the attached ``snapshot``.
 
     Raises:
         DeliveryError: the snapshot has no such table or column, or the table no customers.
     """
-    tables = {info.name: info for info in read_tables(connection, "snapshot")}
-    info = tables.get(destination.source)
-    if info is None:
-        raise DeliveryError(
-            f"destination {name}: the snapshot has no table {destination.source}; correct `from`"
-        )
-    described = connection.execute(f"describe snapshot.{quote(info.name)}").fetchall()
+    info = _published(connection, name, destination)
+    described = connection.execute(f"describe {SOURCE}").fetchall()
     types = {str(row[0]): str(row[1]) for row in described}
     if "customer_id" not in types:
         raise DeliveryError(
@@ -141,7 +173,7 @@ def judge(
         book.engine,
         declared.purposes,
         [destination.purpose, *destination.columns.values()],
-        f"select distinct customer_id from snapshot.{quote(destination.source)}",
+        f"select distinct customer_id from {SOURCE}",
     )
 
 
@@ -194,7 +226,7 @@ def _make_wanted(
     where = f"where {destination.where}" if destination.where else ""
     refused = lawful.REFUSED.format(purpose=destination.purpose)
     is_refused = count_rows(connection, refused) > 0
-    rows = f"(select * from snapshot.{quote(destination.source)} {where}) as source_rows"
+    rows = f"(select * from {SOURCE} {where}) as source_rows"
     if is_refused:
         joins.append(f"anti join {refused} on source_rows.customer_id = {refused}.customer_id")
     connection.execute(
