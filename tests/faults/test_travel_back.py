@@ -15,7 +15,7 @@ from customer360.scoring.features import read_features
 from customer360.settings import load_settings
 from tests.collect.test_demo_company import Life, load_config
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
