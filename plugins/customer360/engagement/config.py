@@ -44,8 +44,8 @@ class Channel(Strict):
         response: probability of a response where nothing is known of the customer.
         hour: local hour at which a touch goes out where nothing is known of the customer.
         identifier: kind of identifier without which a customer cannot be reached.
-        consent: channel of the consent to marketing that it needs; None where following the
-            account is the consent, which the platform keeps.
+        consent: channel of the consent to marketing that it needs; without one it goes to
+            everybody who has not taken back the consent to all channels.
         capacity: most touches of marketing a day, such as calls that people can make.
     """
 
