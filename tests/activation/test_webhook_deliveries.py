@@ -337,6 +337,34 @@ def test_what_an_hour_plans_is_sent_at_once_and_stays_until_its_night(world, rec
     assert sent()[3:] == [("e", "added")]
 
 
+def test_wording_alone_is_not_told_again(world, receiver):
+    def rows(raised: str, words: str) -> str:
+        return (
+            f"select 'a' as customer_id, 'x' as segment, '{raised}' as raised_on, "
+            f"'{words}' as reason"
+        )
+
+    world.declare(columns={"raised_on": "care", "reason": "care"}, again_on=["raised_on"])
+    for raised, words in (("1", "7 days ago"), ("1", "8 days ago"), ("2", "9 days ago")):
+        world.send((), segment_members=rows(raised, words))
+    told = [row["reason"] for _, body, _ in receiver.requests for row in body["rows"]]
+    assert told == ["7 days ago", "9 days ago"]
+    world.declare(again_on=["nothing"])
+    with pytest.raises(ConfigError, match="again_on: 'nothing' is none of"):
+        world.send([("a", "vip", 1)])
+
+
+def test_a_column_arrives_under_its_name_whatever_it_is(world, receiver):
+    world.declare(columns={"reason": "care", "attempts": "care", "score": "care"})
+    rows = "select 'a' as customer_id, 'x' as segment, 'why' as reason, 3 as attempts, 1 as score"
+    world.send((), segment_members=rows)
+    ((_, body, _),) = receiver.requests
+    assert {"reason": "why", "attempts": 3, "score": 1}.items() <= body["rows"][0].items()
+    world.declare(columns={"quick": "care"})
+    with pytest.raises(ConfigError, match="'quick' is one of our own"):
+        world.send([("a", "vip", 1)])
+
+
 def test_only_the_touch_plan_has_hours(world):
     world.declare(hourly=True)
     with pytest.raises(ConfigError, match="hourly: an hour adds rows to touch_plan only"):

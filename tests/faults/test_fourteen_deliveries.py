@@ -174,7 +174,7 @@ def withdraw(settings: Settings, layout: Layout, customers: list[str], day: dt.d
     server = postgres.open_server(layout, None)
     with server.connect(server.database("crm")) as connection:
         changed = connection.execute(
-            "update crm.consents set status = 'withdrawn', withdrawn_at = %(at)s, "
+            "update consents set status = 'withdrawn', withdrawn_at = %(at)s, "
             "updated_at = %(at)s where purpose = '营销' and channel = 'sms' "
             "and person_no = any(%(persons)s) returning person_no",
             {"at": f"{day} 12:00", "persons": list(records)},

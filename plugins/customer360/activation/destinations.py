@@ -18,7 +18,11 @@ from customer360.settings import Settings
 
 FILE = "destinations.yml"
 
-OWN_COLUMNS = ("customer_id", "change", "object", "written_by", "written_at")
+OWN_COLUMNS = (
+    "customer_id", "change", "object", "written_by", "written_at", "delivery_id", "successor_id",
+    "payload_hash", "received_hash", "key_hash", "quick", "received_quick", "own_attempts",
+    "own_reason",
+)  # fmt: skip
 """Names that a destination's own columns may not take."""
 
 HOURLY_TABLE = "touch_plan"
@@ -95,6 +99,8 @@ class Common(Strict):
             ``person_no: crm.persons``; rows of customers without one are sent with null.
         passes: column of a day; a row of that day or an earlier one is past, and nobody is told
             that it has left (a tool cannot take back the call that it made). Goes with the key.
+        again_on: of ``columns``, those whose change is told; all without it. The others go along:
+            an alert whose wording counts days is one message, not one a day.
         hourly: whether touches that an hour has planned are sent within it.
         connection: an Airflow Connection.
         is_on: false sends nothing and forgets nothing.
@@ -108,6 +114,7 @@ class Common(Strict):
     columns: dict[Name, Name]
     identifiers: dict[Name, str] = Field(default_factory=dict)
     passes: Name | None = None
+    again_on: tuple[Name, ...] = ()
     hourly: bool = False
     connection: Name | None = None
     guard: Guard = Guard()
@@ -128,6 +135,9 @@ class Common(Strict):
         for name in named:
             if name in OWN_COLUMNS or named.count(name) > 1:
                 raise ValueError(f"column '{name}' is one of our own, or stands twice")
+        for name in self.again_on:
+            if name not in named:
+                raise ValueError(f"again_on: '{name}' is none of the destination's columns")
         if self.hourly and self.source != HOURLY_TABLE:
             raise ValueError(f"hourly: an hour adds rows to {HOURLY_TABLE} only")
         return self

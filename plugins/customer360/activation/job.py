@@ -160,7 +160,7 @@ def make_plan(job: Job) -> tuple[planning.Plan, Delivered]:
     if plan.stopped:
         stops.stop_parts(job.engine, job.name, plan.stopped)
         # What nothing allows to stay leaves all the same.
-        job.connection.execute("delete from plan where change <> 'removed' or reason is null")
+        job.connection.execute("delete from plan where change <> 'removed' or own_reason is null")
         job.connection.execute("create or replace temp table plan as from plan order by all")
     said = Delivered(job.name, rows=plan.wanted, held=plan.held)
     return plan, said
@@ -202,7 +202,7 @@ def age(failures: list[dict[str, Any]], give_up_after: int) -> None:
 def planned_rows(job: Job, where: str) -> list[dict[str, Any]]:
     """Rows of the plan as the ledger names them."""
     rows = job.connection.execute(
-        f"select rowid, customer_id, object, attempts from plan {where}"
+        f"select rowid, customer_id, object, own_attempts from plan {where}"
     ).fetchall()
     names = ("place", "customer_id", "object", "attempts")
     return [dict(zip(names, row, strict=True)) for row in rows]
@@ -233,8 +233,8 @@ def keep(job: Job, condition: str, *, seal: bool = True) -> None:
         "case when coalesce(exceptions.status, 'acknowledged') = 'acknowledged' "
         "then payload_hash else received_hash end as received_hash, "
         "coalesce(exceptions.status, 'acknowledged') as status, "
-        "coalesce(exceptions.attempts, planned.attempts) as attempts, "
-        "coalesce(exceptions.reason, planned.reason) as reason, key_hash, "
+        "coalesce(exceptions.attempts, planned.own_attempts) as attempts, "
+        "coalesce(exceptions.reason, planned.own_reason) as reason, key_hash, "
         "case when coalesce(exceptions.status, 'acknowledged') = 'acknowledged' "
         "then quick else received_quick end as received_quick "
         "from (select rowid as place, * from plan) as planned "

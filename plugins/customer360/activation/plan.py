@@ -42,15 +42,21 @@ class Shape:
     Attributes:
         key: columns beside customer_id that tell a customer's rows apart.
         columns: name -> DuckDB type of everything that is sent, customer_id first.
+        again_on: columns whose change is told; all without it.
     """
 
     key: tuple[str, ...]
     columns: dict[str, str]
+    again_on: tuple[str, ...] = ()
 
     @property
     def payload(self) -> list[str]:
         """Columns that are no part of the key."""
         return [name for name in self.columns if name not in ("customer_id", *self.key)]
+
+    @property
+    def _compared(self) -> list[str]:
+        return [*self.again_on] or self.payload
 
     @property
     def _salt(self) -> str:
@@ -61,12 +67,12 @@ class Shape:
     @property
     def quick(self) -> str:
         """SQL for a number of the payload that DuckDB makes in no time."""
-        return f"hash({', '.join([self._salt, *map(quote, self.payload)])})"
+        return f"hash({', '.join([self._salt, *map(quote, self._compared)])})"
 
     @property
     def hashed(self) -> str:
         """SQL for a number of the payload that stays the same in every version: 63 bits of MD5."""
-        cells = [f"coalesce({quote(column)}::varchar, chr(30))" for column in self.payload]
+        cells = [f"coalesce({quote(column)}::varchar, chr(30))" for column in self._compared]
         text = f"concat_ws(chr(31), {', '.join([self._salt, *cells])})"
         return f"(md5_number_lower({text}) >> 1)::bigint"
 
@@ -158,7 +164,7 @@ def find_shape(connection: duckdb.DuckDBPyConnection, name: str, destination: De
     columns = {column: types[column] for column in ("customer_id", *key)}
     columns |= {column: types[column] for column in destination.columns}
     columns |= dict.fromkeys(destination.identifiers, "VARCHAR")
-    return Shape(key, columns)
+    return Shape(key, columns, destination.again_on)
 
 
 def judge(
@@ -322,8 +328,8 @@ def _make_plan(
         + ", ".join([
             "differing.customer_id", "differing.object",
             "case when ledger.received_hash is null then 'added' else 'changed' end as change",
-            "differing.payload_hash", "ledger.received_hash", f"{attempts} as attempts",
-            "null::varchar as reason", "differing.key_hash", "differing.quick",
+            "differing.payload_hash", "ledger.received_hash", f"{attempts} as own_attempts",
+            "null::varchar as own_reason", "differing.key_hash", "differing.quick",
             "ledger.received_quick", "null::varchar as successor_id", *payload,
         ])
         + f" from {'differing' if known else f'({differing}) as differing'} "
