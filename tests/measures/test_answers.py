@@ -172,6 +172,6 @@ def test_answers_agree_with_each_other(asked):
     ).fetchall()[0][0]
     assert sum(row[1] for row in asked.told("07_cohorts")) == bought
     assert asked.told("28_checks_that_failed") == []
-    assert all(row[3] == 1 for row in asked.told("26_sync_rate"))
+    assert [row for row in asked.told("26_sync_rate") if row[3] < 0.98] == []
     for name in QUESTIONS:
         assert asked.told(name) or name == "28_checks_that_failed", name
