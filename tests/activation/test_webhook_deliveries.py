@@ -7,13 +7,16 @@ import json
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
 from customer360 import state
 from customer360.activation import outbox, sending, stops, to_parcels
+from customer360.activation.delivery_commands import sending as sending_commands
 from customer360.config import load_config
 from customer360.exceptions import (
     BusyError,
     ConfigError,
+    Customer360Error,
     ReceiverUnavailableError,
     SendingStoppedError,
 )
@@ -335,6 +338,27 @@ def test_what_an_hour_plans_is_sent_at_once_and_stays_until_its_night(world, rec
     # The night after tells of its own day alone.
     world.send((), next_day, touch_plan=plan(("e", day_after, True)))
     assert sent()[3:] == [("e", "added")]
+
+
+def test_who_is_suppressed_stays_so_when_merged_or_split(world, receiver):
+    stops.suppress(world.engine, ["a"], stops.SUPPRESSED, "asked for it")
+    merged = "select * from (values ('a', 'b', 'merge'), ('a', 'c', 'split')) as m(old_id, new_id, reason)"
+    world.send([("b", "vip", 1), ("c", "vip", 1), ("d", "vip", 1)], customer_id_map=merged)
+    assert {who for who, _ in world.held()} == {"d"}
+    assert stops.allow(world.engine, ["a"]) == 1
+    world.send([("b", "vip", 1), ("c", "vip", 1), ("d", "vip", 1)], customer_id_map=merged)
+    assert {who for who, _ in world.held()} == {"b", "c", "d"}
+
+
+def test_only_known_customers_are_suppressed(world):
+    world.publish([("a", "vip", 1)], customers="select 'a' as customer_id")
+    done = CliRunner().invoke(sending_commands, ["suppress", "nobody", "--because", "x"])
+    assert isinstance(done.exception, Customer360Error)
+    assert "knows no customer nobody; nothing was changed" in str(done.exception)
+    assert stops.suppressed(world.engine) == []
+    done = CliRunner().invoke(sending_commands, ["suppress", "a", "--because", "x"])
+    assert done.exit_code == 0, done.output
+    assert stops.suppressed(world.engine) == [("a", "suppressed")]
 
 
 def test_wording_alone_is_not_told_again(world, receiver):

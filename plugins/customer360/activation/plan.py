@@ -23,7 +23,7 @@ import duckdb
 from customer360.activation import consents, lawful, outbox, stops
 from customer360.activation.destinations import Destination, Destinations
 from customer360.activation.outbox import Outbox
-from customer360.content import ID_MAP_TABLE, TableInfo, read_tables
+from customer360.content import ID_MAP_TABLE, TableInfo, has_table, read_tables
 from customer360.exceptions import DeliveryError
 from customer360.warehouse import literal, quote
 
@@ -356,11 +356,7 @@ def _make_plan(
 
 def _successors(connection: duckdb.DuckDBPyConnection) -> str:
     """old_id -> the one customer whom a tool that kept it finds there now."""
-    has_map = connection.execute(
-        "select 1 from duckdb_tables() where database_name = 'snapshot' and table_name = ?",
-        [ID_MAP_TABLE],
-    ).fetchone()
-    if not has_map:
+    if not has_table(connection, "snapshot", ID_MAP_TABLE):
         return "select null::varchar as old_id, null::varchar as new_id where false"
     return (
         f"select old_id, min(new_id) as new_id from snapshot.{ID_MAP_TABLE} "
