@@ -342,7 +342,10 @@ def test_what_an_hour_plans_is_sent_at_once_and_stays_until_its_night(world, rec
 
 def test_who_is_suppressed_stays_so_when_merged_or_split(world, receiver):
     stops.suppress(world.engine, ["a"], stops.SUPPRESSED, "asked for it")
-    merged = "select * from (values ('a', 'b', 'merge'), ('a', 'c', 'split')) as m(old_id, new_id, reason)"
+    merged = (
+        "select unnest(['a', 'a']) as old_id, unnest(['b', 'c']) as new_id, "
+        "unnest(['merge', 'split']) as reason"
+    )
     world.send([("b", "vip", 1), ("c", "vip", 1), ("d", "vip", 1)], customer_id_map=merged)
     assert {who for who, _ in world.held()} == {"d"}
     assert stops.allow(world.engine, ["a"]) == 1
