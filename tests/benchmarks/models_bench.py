@@ -306,7 +306,7 @@ def bench_speed(sheet: Sheet, trained: int, scored: int) -> None:
     program = "from tests.benchmarks import models_bench as bench; import json, sys; "
     program += f"print(json.dumps(bench.measure_speed({trained}, {scored})))"
     done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True
     )
     print(done.stdout.rsplit("\n", 2)[0])
     found = json.loads(done.stdout.strip().rsplit("\n", 1)[-1])
