@@ -14,7 +14,13 @@ import pandas as pd
 import pyarrow as pa
 
 from customer360.exceptions import ModelError
-from customer360.scoring.features import feature_batches, orders_content, read_features
+from customer360.scoring.features import (
+    MAX_TRAINING_ROWS,
+    feature_batches,
+    orders_content,
+    read_features,
+    sampled_orders,
+)
 from customer360.scoring.nightly import Challenger, Given, NightlyScore, Scored, fill
 from customer360.warehouse import literal, transaction
 from models.common.metrics import count_in, stability
@@ -66,8 +72,9 @@ class Personas(NightlyScore):
                 "longer history"
             )
         fitted_on, judged_on = given.as_of - 2 * quarter, given.as_of - quarter
+        sampled = sampled_orders(given.connection, given.orders, 2, MAX_TRAINING_ROWS)
         frame = read_features(
-            given.connection, [fitted_on, judged_on], QUARTER_DAYS, given.orders, labels=True
+            given.connection, [fitted_on, judged_on], QUARTER_DAYS, sampled, labels=True
         ).to_pandas()
         days = pd.to_datetime(frame["as_of"]).dt.date
         before, later = frame[days == fitted_on], frame[days == judged_on]
