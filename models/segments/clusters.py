@@ -272,8 +272,8 @@ def profile(
         strongest = np.argsort(-np.abs(centroid), kind="stable")[:texts]
         said = [
             f"{clusters.features[one].replace('_', ' ')} "
-            f"{members[clusters.features[one]].median():,.4g} "
-            f"(all: {medians[clusters.features[one]]:,.4g})"
+            f"{_amount(members[clusters.features[one]].median())} "
+            f"(all: {_amount(medians[clusters.features[one]])})"
             for one in strongest
         ]
         rows.append(
@@ -286,6 +286,10 @@ def profile(
             }
         )
     return pd.DataFrame(rows).sort_values("segment", ignore_index=True)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def movement(before: pd.Series, after: pd.Series) -> pd.DataFrame:

@@ -157,8 +157,10 @@ def show(name: str, customer: str | None, status: str | None, limit: int, as_jso
     one_destination(settings, name)
     rows = [
         {**row, "object": row["object"].replace("\x1f", "|")}
-        for row in outbox.rows(engine, name, customer, status, limit)
+        for row in outbox.rows(engine, name, customer, status, limit + 1)
     ]
+    more = len(rows) > limit
+    rows = rows[:limit]
     if as_json:
         print_json({"destination": name, "rows": rows})
         return
@@ -171,6 +173,10 @@ def show(name: str, customer: str | None, status: str | None, limit: int, as_jso
             f"  run {row['run_id'] or '-'}  attempts {row['attempts'] or 0}"
             f"  {row['reason'] or row['answer'] or ''}"
         )
+    if more:
+        click.echo(f"and more: these are the first {limit}; --limit shows others", err=True)
+    elif not rows:
+        click.echo("the ledger has no such row", err=True)
 
 
 @delivery.command()

@@ -9,10 +9,9 @@ import string
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from customer360.config import Name, Strict, explain
+from customer360.config import Name, Strict, explain, read_document
 from customer360.exceptions import ConfigError
 from customer360.settings import Settings
 
@@ -338,15 +337,7 @@ def declared_names(settings: Settings, *, hourly: bool = False) -> list[str]:
 
 
 def _section(path: Path, company: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{FILE}{line}: not valid YAML") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{FILE}: must hold one section a company")
-    return document.get(company) or {}
+    return read_document(path).get(company) or {}
 
 
 @functools.lru_cache(maxsize=16)
