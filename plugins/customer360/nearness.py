@@ -6,7 +6,7 @@ not: which rows a night changes (``dbt_project/macros/increments.sql``).
 A full build leaves a table in order of customers, and what a night adds lies behind that, in an
 order of its own: a stretch. DuckDB passes over each row group, of up to 122,880 rows, in which a
 customer cannot be, so a customer costs one row group of every stretch. Few stretches are kept as in
-a log-structured merge tree: where one holds less than four times the rows behind it, it and they
+a log-structured merge tree: where one holds less than eight times the rows behind it, it and they
 become one.
 
 Nothing is remembered from night to night: where stretches begin is seen in the table. A wrong guess
@@ -27,7 +27,7 @@ KEY = "customer_id"
 STEP = 2048
 """Every so many rows one is looked at, to see where stretches begin."""
 
-KEEPS = 4
+KEEPS = 8
 """A stretch stays as it is while it holds so many times the rows behind it."""
 
 LEAST = 32_768

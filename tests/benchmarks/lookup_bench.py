@@ -16,6 +16,7 @@ import click
 import duckdb
 
 from customer360 import nearness
+from customer360.transform import DBT_PROJECT
 
 NIGHTS = 30
 SHARE = 0.003
@@ -65,12 +66,21 @@ def select_rows(table: str, customers: int, rows: int, first: int) -> str:
 
 
 def make(connection: duckdb.DuckDBPyConnection, customers: int) -> None:
-    """The tables as a full build leaves them."""
+    """The tables as a full build leaves them, the identifiers stored as their models say."""
     for table, each in ROWS_A_CUSTOMER.items():
-        connection.execute(
-            f"create table {table} as {select_rows(table, customers, customers * each, 0)} "
-            "order by customer_id, occurred_at"
+        rows = select_rows(table, customers, customers * each, 0)
+        (model,) = DBT_PROJECT.glob(f"models/**/{table}.sql")
+        columns = ", ".join(
+            f"{name} {kind}"
+            + (
+                " using compression uncompressed"
+                if f"uncompressed='{name}'" in model.read_text()
+                else ""
+            )
+            for name, kind, *_ in connection.execute(f"describe {rows}").fetchall()
         )
+        connection.execute(f"create table {table} ({columns})")
+        connection.execute(f"insert into {table} {rows} order by customer_id, occurred_at")
 
 
 def increment(connection: duckdb.DuckDBPyConnection, customers: int, night: int) -> float:
