@@ -75,23 +75,6 @@ def test_a_piece_that_is_overlooked_shows(company, late_lines, monkeypatch):
     assert {"order_lines", "unify.union_order_lines"} <= {*found}
 
 
-def test_identifiers_that_hardly_repeat_are_stored_as_they_are(company):
-    """A tiny company's would be packed by dictionary, as those of its lines are."""
-    night(company.settings, LAST_DAY, "first")
-    with connect(
-        company.settings, publish.snapshot_path(company.settings), read_only=True
-    ) as marts:
-        kinds = {
-            table: marts.execute(
-                "select distinct compression from pragma_storage_info(?) "
-                "where column_name = 'customer_id' and segment_type = 'VARCHAR'",
-                [table],
-            ).fetchall()
-            for table in ("orders", "order_lines")
-        }
-    assert kinds == {"orders": [("Uncompressed",)], "order_lines": [("Dictionary",)]}
-
-
 def test_what_is_brought_up_to_date_does_not_look_at_the_day():
     """A cell that depends on the as-of day changes although nothing of its piece did."""
     models = list(transform.DBT_PROJECT.glob("models/**/*.sql"))
