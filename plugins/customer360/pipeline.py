@@ -251,8 +251,15 @@ def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[
 
 def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Build every model that needs no score, on what :func:`resolve_identities` left."""
-    from customer360 import increments
-    from customer360.transform import LAST, PEOPLE, VAULT_FILE, WORKSPACE_FILE, run_dbt
+    from customer360 import increments, nearness
+    from customer360.transform import (
+        LAST,
+        PEOPLE,
+        VAULT_FILE,
+        WORKSPACE_FILE,
+        run_dbt,
+        whole_tables,
+    )
 
     config = load_config(settings)
     with _step(settings, run_id, "build_marts") as result:
@@ -279,6 +286,8 @@ def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, An
         result |= run_dbt(
             settings, config, as_of, work_file, ["build", *selection], increment=bool(base)
         )
+        with connect(settings, work_file) as connection:
+            result["put_in_order"] = nearness.tidy(connection, whole_tables(settings))
     return result
 
 

@@ -47,6 +47,7 @@ def test_a_run_and_its_rerun(company, chain):
     answers_every_question(company)
     remembers_every_check(company)
     tells_where_columns_begin(company)
+    stores_identifiers_so_that_they_are_found(company)
     first = snapshot_hash(snapshot_path(company.settings), company.settings)
     again = chain(run_id="second")
     second = snapshot_hash(snapshot_path(company.settings), company.settings)
@@ -223,6 +224,19 @@ def tells_where_columns_begin(company):
     assert ("age_band", "customer_file", "demographics", "age") in ways
     assert ("churn_probability", "scores", "churn", "churn_probability") in ways
     assert "unread" not in {source for _, source, _, _ in ways}
+
+
+def stores_identifiers_so_that_they_are_found(company):
+    """DuckDB itself would pack those of orders by dictionary, as it does with those of lines."""
+    kinds = {
+        table: ask(
+            company,
+            f"select distinct compression from pragma_storage_info('{table}') "
+            "where column_name = 'customer_id' and segment_type = 'VARCHAR'",
+        )
+        for table in ("orders", "order_lines")
+    }
+    assert kinds == {"orders": [("Uncompressed",)], "order_lines": [("Dictionary",)]}
 
 
 def holds_the_rules_on_tiny_rows(company, marts):
