@@ -23,8 +23,8 @@ A record is known here by the number ``n`` (a hash of its id, which depends on n
 group by its smallest ``n``, an identifier by the number ``key``. Reads ``person``, ``held``,
 ``stop_value``, ``stop_birthday``, ``record_changed`` and ``decision`` (pairs that people decided);
 brings ``core`` (``record_id``, ``core_id``) and the kept rounds up to date, and makes of the cores
-that may have changed ``core_now``, ``core_size`` and ``profile``. ``node_linked``: the ends of
-links that may differ; ``node_reached``: whatever was joined again.
+that may have changed ``core_now``, ``core_size`` and ``profile``. ``pair_linked`` (``n_l``, ``n_r``): the
+links that differ from the last run's; ``node_reached``: whatever was joined again.
 """
 
 from collections.abc import Callable
@@ -145,7 +145,7 @@ class Cores:
             SELECT NULL::UBIGINT AS label, NULL::BIGINT AS records, * EXCLUDE record_id
             FROM person LIMIT 0;
             CREATE OR REPLACE TEMP TABLE node_reached (n UBIGINT);
-            CREATE OR REPLACE TEMP TABLE node_linked (n UBIGINT);
+            CREATE OR REPLACE TEMP TABLE pair_linked (n_l UBIGINT, n_r UBIGINT);
             CREATE OR REPLACE TEMP VIEW known_person AS
             SELECT hash(record_id) AS n, * REPLACE (
                 CASE WHEN birthday NOT IN (SELECT birthday FROM stop_birthday)
@@ -283,21 +283,21 @@ class Cores:
             if what == "partial"
             else "l IN (FROM dirty) OR r IN (FROM dirty)"
         )
+        if not self.everything:
+            self.con.execute(
+                f"""
+                CREATE OR REPLACE TEMP TABLE link_then AS FROM link_{number} WHERE {old};
+                CREATE OR REPLACE TEMP TABLE link_differs AS
+                (FROM link_then EXCEPT FROM step_link) UNION ALL
+                (FROM step_link EXCEPT FROM link_then);
+                INSERT INTO pair_linked SELECT n_l, n_r FROM link_differs;
+                CREATE OR REPLACE TEMP TABLE label_seed AS
+                SELECT label FROM dirty
+                UNION SELECT unnest([l, r]) FROM link_differs WHERE linked
+                """
+            )
         self.con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE link_then AS
-            SELECT l, r, strength FROM link_{number} WHERE linked AND ({old});
-            INSERT INTO node_linked SELECT unnest([n_l, n_r]) FROM link_{number} WHERE {old};
-            INSERT INTO node_linked SELECT unnest([n_l, n_r]) FROM step_link;
-            DELETE FROM link_{number} WHERE {old};
-            INSERT INTO link_{number} BY NAME FROM step_link;
-            CREATE OR REPLACE TEMP TABLE label_seed AS
-            WITH link_now AS (SELECT l, r, strength FROM step_link WHERE linked)
-            SELECT label FROM dirty
-            UNION SELECT unnest([l, r]) FROM (
-                (FROM link_then EXCEPT FROM link_now) UNION ALL
-                (FROM link_now EXCEPT FROM link_then))
-            """
+            f"DELETE FROM link_{number} WHERE {old}; INSERT INTO link_{number} FROM step_link"
         )
 
     def _join(self, number: int) -> None:

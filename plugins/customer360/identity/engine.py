@@ -292,7 +292,10 @@ class Work:
         )
 
     def _rows(self, learn_on: dt.date | None) -> Parameters:
-        """Bring ``row`` and ``scored`` up to date; make ``row_touched``."""
+        """Bring ``row`` and ``scored`` up to date; make ``row_touched``.
+
+        ``pair_weighed``: pairs of rows of which ``scored`` may say something else.
+        """
         own = self.own
         remainder.make_rows(own)
         own.execute(
@@ -303,15 +306,16 @@ class Work:
                 (SELECT * FROM before EXCEPT SELECT * FROM row_now)
                 UNION ALL (SELECT * FROM row_now EXCEPT SELECT * FROM before)
             ) GROUP BY record_id;
+            CREATE OR REPLACE TEMP TABLE pair_weighed AS
+            SELECT record_l, record_r FROM scored
+            WHERE record_l IN (FROM row_changed_ids) OR record_r IN (FROM row_changed_ids);
             CREATE OR REPLACE TEMP TABLE row_touched AS
-            SELECT record_id FROM row_changed_ids
-            UNION SELECT record_l FROM scored SEMI JOIN row_changed_ids ON record_id = record_r
-            UNION SELECT record_r FROM scored SEMI JOIN row_changed_ids ON record_id = record_l;
-            DELETE FROM row WHERE record_id IN (SELECT record_id FROM row_changed_ids);
+            FROM row_changed_ids UNION SELECT unnest([record_l, record_r]) FROM pair_weighed;
+            DELETE FROM row WHERE record_id IN (FROM row_changed_ids);
             INSERT INTO row
             SELECT row_now.* FROM row_now SEMI JOIN row_changed_ids USING (record_id);
-            DELETE FROM scored WHERE record_l IN (SELECT record_id FROM row_changed_ids)
-                OR record_r IN (SELECT record_id FROM row_changed_ids);
+            DELETE FROM scored
+            WHERE record_l IN (FROM row_changed_ids) OR record_r IN (FROM row_changed_ids)
             """
         )
         if learn_on:
@@ -332,9 +336,11 @@ class Work:
         remainder.make_lone_pairs(own, parameters, self.config, json.loads(self.meta["alone_bits"]))
         own.execute(
             """
-            INSERT INTO row_touched SELECT unnest([record_l, record_r]) FROM (
-                (SELECT * FROM lone_pair EXCEPT SELECT * FROM lone_pair_now)
-                UNION ALL (SELECT * FROM lone_pair_now EXCEPT SELECT * FROM lone_pair));
+            CREATE OR REPLACE TEMP TABLE lone_differs AS
+            (FROM lone_pair EXCEPT FROM lone_pair_now)
+            UNION ALL (FROM lone_pair_now EXCEPT FROM lone_pair);
+            INSERT INTO pair_weighed SELECT record_l, record_r FROM lone_differs;
+            INSERT INTO row_touched SELECT unnest([record_l, record_r]) FROM lone_differs;
             CREATE OR REPLACE TABLE lone_pair AS SELECT * FROM lone_pair_now
             """
         )
@@ -426,22 +432,22 @@ class Work:
         self._set(number=str(run.number))
 
     def reached(self, found: ids.Assignment) -> None:
-        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the ends of pairs,
-        of which this run may say something else than the last one."""
+        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the pairs beside
+        theirs, of which this run may say something else than the last one."""
         own = self.own
         if not self.changes_only:
             return
         moved = sorted({*found.close, *(record for record, _ in found.open)})
         own.register("moved_found", pa.table({"record_id": pa.array(moved, pa.string())}))
         own.execute(
-            """
+            f"""
             CREATE OR REPLACE TEMP TABLE record_told AS
             SELECT hash(record_id) AS n FROM record_changed
             UNION SELECT hash(record_id) FROM moved_found;
             CREATE OR REPLACE TEMP TABLE pair_told AS
-            FROM record_told UNION FROM node_linked
-            UNION SELECT hash(record_id) FROM row_touched
-            UNION SELECT hash(record_id) FROM component
+            SELECT {outputs.pair_number("n_l", "n_r")} AS n FROM pair_linked
+            UNION SELECT {outputs.pair_number("hash(record_l)", "hash(record_r)")}
+            FROM pair_weighed
             """
         )
         own.unregister("moved_found")

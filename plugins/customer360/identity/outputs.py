@@ -56,8 +56,8 @@ def write(
     """Bring the tables of schema ``identity`` in ``con`` to what the store ``own`` says now.
 
     With ``changes_only``, and if ``con`` holds the tables of the run before this one, rows of what
-    this run reached are replaced: of records in ``record_told``, of pairs in ``pair_told``, of
-    values in ``value_told``. Else all tables are made anew.
+    this run reached are replaced: of records in ``record_told``, of their pairs and of those in
+    ``pair_told``, of values in ``value_told``. Else all tables are made anew.
     """
     con.execute(
         "CREATE SCHEMA IF NOT EXISTS identity;"
@@ -114,7 +114,7 @@ def _write_changes(
         copy(own, con, f"FROM {table}", f"TEMP TABLE {table}")
     of_record = "hash(record_id) IN (FROM record_told)"
     of_value = "value IN (FROM value_told)"
-    of_pair = "(hash(record_l) IN (FROM pair_told) OR hash(record_r) IN (FROM pair_told))"
+    of_pair = _is_told("hash(record_l)", "hash(record_r)")
     own.execute(f"DELETE FROM link_told WHERE {of_pair}")
     own.execute(f"INSERT INTO link_told BY NAME {links_query(config, changes_only=True)}")
     for name, where, query in (
@@ -274,11 +274,24 @@ WHERE old_id <> new_id GROUP BY old_id, new_id ORDER BY old_id, new_id
 """
 
 
+def pair_number(one: str, other: str) -> str:
+    """SQL: the number of a pair of records, of theirs in whatever order."""
+    return f"hash(least({one}, {other}), greatest({one}, {other}))"
+
+
+def _is_told(one: str, other: str) -> str:
+    """SQL: whether a pair of records, given by their numbers, is to be told anew."""
+    return (
+        f"({one} IN (FROM record_told) OR {other} IN (FROM record_told) "
+        f"OR {pair_number(one, other)} IN (FROM pair_told))"
+    )
+
+
 def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
-    """SQL over the store: ``identity_links``; needs ``record_customer``, or ``pair_told`` too."""
+    """SQL over the store: ``identity_links``; with ``changes_only`` of the pairs to be told."""
     low, high = config.review
     of_core, of_row = (
-        f"({one} IN (FROM pair_told) OR {other} IN (FROM pair_told))" if changes_only else "true"
+        _is_told(one, other) if changes_only else "true"
         for one, other in (("n_l", "n_r"), ("hash(record_l)", "hash(record_r)"))
     )
     return f"""

@@ -431,7 +431,10 @@ def make_pairs(con: duckdb.DuckDBPyConnection, changed: str | None) -> None:
 def score(
     con: duckdb.DuckDBPyConnection, parameters: Parameters, pairs: str, *, candidates: bool
 ) -> None:
-    """Add the pairs of table ``pairs`` that ``scored`` lacks to it, without the hopeless ones."""
+    """Add the pairs of table ``pairs`` that ``scored`` lacks to it, without the hopeless ones.
+
+    They are added to ``pair_weighed``, too.
+    """
     logging.getLogger("splink").setLevel(logging.ERROR)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE pair_scoring AS "
@@ -459,7 +462,10 @@ def score(
     links.store(con, fields, parameters, predicted.physical_name, strict=True, more={
         "is_candidate": "true" if candidates else "false"})  # fmt: skip
     predicted.drop_table_from_database_and_remove_from_cache()
-    con.execute("DROP TABLE pair_scoring; DROP TABLE row_scoring")
+    con.execute(
+        "INSERT INTO pair_weighed SELECT join_key_l, join_key_r FROM pair_scoring;"
+        "DROP TABLE pair_scoring; DROP TABLE row_scoring"
+    )
 
 
 def empty_scores(con: duckdb.DuckDBPyConnection) -> None:
