@@ -216,10 +216,9 @@ class Work:
     def compute(self, *, everything: bool, learn_on: dt.date | None) -> None:
         """Compute ``group_of``: wholly, or where the change reaches; with a new model or the old.
 
-        ``group_then`` keeps what it was.
+        ``record_regrouped``: records whose group was computed.
         """
         own = self.own
-        own.execute("CREATE OR REPLACE TEMP TABLE group_then AS SELECT * FROM group_of")
         own.execute(
             """
             CREATE OR REPLACE TEMP TABLE decision_changed AS
@@ -238,10 +237,15 @@ class Work:
         organisations.group(own)
         own.execute(
             """
-            CREATE OR REPLACE TABLE group_of AS
+            CREATE OR REPLACE TEMP VIEW group_of AS
             SELECT core.record_id, coalesce(first_id, core_id) AS group_id
             FROM core LEFT JOIN row_group ON row_group.record_id = core_id
-            UNION ALL SELECT record_id, group_id FROM organisation_group
+            UNION ALL SELECT record_id, group_id FROM organisation_group;
+            CREATE OR REPLACE TEMP TABLE record_regrouped AS
+            SELECT record_id FROM core_now
+            UNION SELECT record_id FROM core WHERE core_id IN (FROM row_regrouped)
+            UNION SELECT record_id FROM organisation_group
+            UNION SELECT record_id FROM record_changed
             """
         )
         self.clock("groups")
@@ -347,7 +351,7 @@ class Work:
         return parameters
 
     def _join(self, parameters: Parameters, *, everything: bool) -> None:
-        """Bring ``row_group`` up to date."""
+        """Bring ``row_group`` up to date, of the rows in ``row_regrouped``."""
         own = self.own
         own.execute(
             """
@@ -369,13 +373,16 @@ class Work:
                 """
             )
         remainder.join_rows(own, parameters, self.config, None if everything else "row_touched")
-        own.execute(
-            "DELETE FROM row_group WHERE true"
+        regrouped = (
+            "SELECT record_id FROM row UNION SELECT record_id FROM row_group"
             if everything
-            else "DELETE FROM row_group WHERE record_id IN (SELECT record_id FROM row_touched "
-            "UNION ALL SELECT record_id FROM component)"
+            else "FROM row_touched UNION SELECT record_id FROM component"
         )
-        own.execute("INSERT INTO row_group SELECT * FROM row_group_now")
+        own.execute(
+            f"CREATE OR REPLACE TEMP TABLE row_regrouped AS {regrouped};"
+            "DELETE FROM row_group WHERE record_id IN (FROM row_regrouped);"
+            "INSERT INTO row_group FROM row_group_now"
+        )
 
     def _set(self, **values: str) -> None:
         self.meta |= values
@@ -399,15 +406,12 @@ class Work:
         if fresh:
             own.execute(
                 """
-                CREATE OR REPLACE TEMP TABLE record_moved AS
-                SELECT record_id FROM group_of FULL JOIN group_then USING (record_id)
-                WHERE group_of.group_id IS DISTINCT FROM group_then.group_id;
                 CREATE OR REPLACE TEMP TABLE customer_asked AS
                 SELECT DISTINCT customer_id FROM member_now
-                SEMI JOIN record_moved USING (record_id);
+                SEMI JOIN record_regrouped USING (record_id);
                 CREATE OR REPLACE TEMP TABLE group_asked_for AS
                 SELECT DISTINCT group_id FROM group_of WHERE record_id IN (
-                    SELECT record_id FROM record_moved UNION ALL
+                    FROM record_regrouped UNION ALL
                     SELECT record_id FROM member_now SEMI JOIN customer_asked USING (customer_id));
                 CREATE OR REPLACE TEMP TABLE group_assigned AS
                 SELECT * FROM group_of SEMI JOIN group_asked_for USING (group_id);
@@ -432,8 +436,8 @@ class Work:
         self._set(number=str(run.number))
 
     def reached(self, found: ids.Assignment) -> None:
-        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the pairs beside
-        theirs, of which this run may say something else than the last one."""
+        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the pairs, of which
+        this run may say something else than the last one."""
         own = self.own
         if not self.changes_only:
             return
@@ -445,9 +449,10 @@ class Work:
             SELECT hash(record_id) AS n FROM record_changed
             UNION SELECT hash(record_id) FROM moved_found;
             CREATE OR REPLACE TEMP TABLE pair_told AS
-            SELECT {outputs.pair_number("n_l", "n_r")} AS n FROM pair_linked
-            UNION SELECT {outputs.pair_number("hash(record_l)", "hash(record_r)")}
-            FROM pair_weighed
+            SELECT xor(n_l, n_r) AS pair FROM pair_linked
+            UNION SELECT {outputs.PAIR} FROM pair_weighed
+            UNION SELECT {outputs.PAIR} FROM link_told
+            WHERE hash(record_l) IN (FROM record_told) OR hash(record_r) IN (FROM record_told)
             """
         )
         own.unregister("moved_found")

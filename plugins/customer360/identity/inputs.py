@@ -129,7 +129,6 @@ def empty(own: duckdb.DuckDBPyConnection) -> None:
         CREATE OR REPLACE TABLE scored (record_l VARCHAR, record_r VARCHAR);
         CREATE OR REPLACE TABLE lone_pair (record_l VARCHAR, record_r VARCHAR, weight DOUBLE);
         CREATE OR REPLACE TABLE row_group (record_id VARCHAR, first_id VARCHAR);
-        CREATE OR REPLACE TABLE group_of (record_id VARCHAR, group_id VARCHAR);
         CREATE OR REPLACE TABLE decision_then (record_l VARCHAR, record_r VARCHAR, kind VARCHAR);
         """
     )

@@ -43,6 +43,9 @@ from customer360.identity.inputs import copy
 MOST_REVIEWS = 5_000
 """Nobody looks at more; the most doubtful are kept."""
 
+PAIR = "xor(hash(record_l), hash(record_r))"
+"""SQL: the number of a pair of records, made of theirs."""
+
 
 def write(
     own: duckdb.DuckDBPyConnection,
@@ -56,8 +59,8 @@ def write(
     """Bring the tables of schema ``identity`` in ``con`` to what the store ``own`` says now.
 
     With ``changes_only``, and if ``con`` holds the tables of the run before this one, rows of what
-    this run reached are replaced: of records in ``record_told``, of their pairs and of those in
-    ``pair_told``, of values in ``value_told``. Else all tables are made anew.
+    this run reached are replaced: of records in ``record_told``, of pairs in ``pair_told``, of
+    values in ``value_told``. Else all tables are made anew.
     """
     con.execute(
         "CREATE SCHEMA IF NOT EXISTS identity;"
@@ -114,15 +117,17 @@ def _write_changes(
         copy(own, con, f"FROM {table}", f"TEMP TABLE {table}")
     of_record = "hash(record_id) IN (FROM record_told)"
     of_value = "value IN (FROM value_told)"
-    of_pair = _is_told("hash(record_l)", "hash(record_r)")
-    own.execute(f"DELETE FROM link_told WHERE {of_pair}")
-    own.execute(f"INSERT INTO link_told BY NAME {links_query(config, changes_only=True)}")
+    of_pair = f"{PAIR} IN (FROM pair_told)"
+    own.execute(
+        f"CREATE OR REPLACE TEMP TABLE link_now AS {links_query(config, changes_only=True)};"
+        f"DELETE FROM link_told WHERE {of_pair}; INSERT INTO link_told FROM link_now"
+    )
     for name, where, query in (
         ("customer_records", of_record, _CUSTOMER_RECORDS.format(where=of_record)),
         ("customer_identifiers", of_value, _CUSTOMER_IDENTIFIERS.format(where=of_value)),
         ("record_memberships", of_record, _RECORD_MEMBERSHIPS.format(where=of_record)),
         ("record_persons", of_record, _RECORD_PERSONS.format(where=of_record)),
-        ("identity_links", of_pair, f"SELECT * FROM link_told WHERE {of_pair}"),
+        ("identity_links", of_pair, "SELECT * FROM link_now"),
         ("identity_changes", "false", _CHANGES.format(where=f"number = {run.number}")),
     ):
         con.execute(f"DELETE FROM identity.{name} WHERE {where}")
@@ -134,7 +139,8 @@ def _write_changes(
 def _memory(
     own: duckdb.DuckDBPyConnection, engine: Engine, run: ids.Run, *, changes_only: bool
 ) -> None:
-    """Temporary copies of the memory's small tables, and ``record_customer`` of this run.
+    """Temporary copies of the memory's small tables; ``record_customer`` of this run, and
+    ``membership``: which record was known to be which customer, and when.
 
     With ``changes_only``, of the customers those that began in this run.
     """
@@ -167,26 +173,31 @@ def _memory(
         own.register("memory_read", table)
         own.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM memory_read")
         own.unregister("memory_read")
-    own.execute(
-        "CREATE OR REPLACE TEMP TABLE record_customer AS SELECT record_id, customer_id FROM member "
-        "WHERE closed IS NULL"
-    )
-    own.execute(
-        "CREATE OR REPLACE TEMP TABLE present AS "
-        + (
-            "SELECT DISTINCT customer_id FROM record_customer"
-            if changes_only
-            else "SELECT customer_id FROM memory_customer WHERE closed IS NULL"
-        )
-    )
+    remembered = """
+        SELECT member.record_id, customer_id,
+            CASE WHEN opened.number > 1 THEN opened.as_of::TIMESTAMP END AS learned_from,
+            closed.as_of::TIMESTAMP AS learned_to
+        FROM member
+        JOIN memory_run AS opened ON opened.number = member.opened
+        LEFT JOIN memory_run AS closed ON closed.number = member.closed
+    """
+    customers_of = "SELECT record_id, customer_id FROM member_now"
     if not run.writes:  # nothing is kept: what this run would say stands in its own tables only
-        own.execute(
-            "CREATE OR REPLACE TEMP TABLE record_customer AS SELECT record_id, customer_id "
-            "FROM group_assigned JOIN group_customer USING (group_id) UNION ALL "
-            "SELECT record_id, customer_id FROM member_now "
-            "WHERE record_id IN (SELECT record_id FROM group_of) "
-            "AND record_id NOT IN (SELECT record_id FROM group_assigned)"
-        )
+        customers_of = """
+            SELECT record_id, customer_id
+            FROM group_assigned JOIN group_customer USING (group_id) UNION ALL
+            SELECT record_id, customer_id FROM member_now
+            WHERE record_id IN (SELECT record_id FROM group_of)
+                AND record_id NOT IN (SELECT record_id FROM group_assigned)
+        """
+        remembered += """
+            UNION ALL SELECT record_id, customer_id, NULL, NULL FROM record_customer
+            ANTI JOIN member USING (record_id)
+        """
+    own.execute(
+        f"CREATE OR REPLACE TEMP TABLE record_customer AS {customers_of};"
+        f"CREATE OR REPLACE TEMP VIEW membership AS {remembered}"
+    )
 
 
 _CUSTOMER_RECORDS = """
@@ -198,29 +209,16 @@ _RECORD_PERSONS = """
 SELECT record_id, family, birthday, road_home, estate_home FROM person WHERE {where}
 """
 
-_MEMBERSHIP = """
-    SELECT member.record_id, customer_id,
-        CASE WHEN opened.number > 1 THEN opened.as_of::TIMESTAMP END AS learned_from,
-        closed.as_of::TIMESTAMP AS learned_to
-    FROM member
-    JOIN memory_run AS opened ON opened.number = member.opened
-    LEFT JOIN memory_run AS closed ON closed.number = member.closed
-    UNION ALL
-    SELECT record_id, customer_id, NULL, NULL FROM record_customer
-    ANTI JOIN member USING (record_id)
-"""
-
-_RECORD_MEMBERSHIPS = f"""
+_RECORD_MEMBERSHIPS = """
 SELECT record_id, customer_id, coalesce(learned_from, created_at) AS learned_from, learned_to
-FROM ({_MEMBERSHIP}) JOIN person USING (record_id) WHERE {{where}}
+FROM membership JOIN person USING (record_id) WHERE {where}
 """
 
-_CUSTOMER_IDENTIFIERS = f"""
-WITH membership AS ({_MEMBERSHIP}),
-known AS (
+_CUSTOMER_IDENTIFIERS = """
+WITH known AS (
     SELECT customer_id, told_kind AS kind, value, held.record_id, is_verified, first_at, last_at,
         valid_to, link, created_at, learned_from, learned_to
-    FROM (SELECT * FROM held WHERE kind <> 'home' AND {{where}}) AS held
+    FROM (SELECT * FROM held WHERE kind <> 'home' AND {where}) AS held
     JOIN membership USING (record_id) JOIN person USING (record_id)
 ),
 -- a number whose use by one customer ends before another's begins has changed hands
@@ -255,7 +253,7 @@ WITH RECURSIVE
 -- a merge that was undone leads nowhere: its old id is a customer again, or went elsewhere later
 last_merge AS (
     SELECT old_id, max(number) AS number FROM memory_change WHERE reason = 'merge'
-        AND old_id NOT IN (SELECT customer_id FROM present) GROUP BY old_id
+        AND old_id NOT IN (SELECT customer_id FROM member_now) GROUP BY old_id
 ),
 led AS (
     SELECT old_id, new_id, reason = 'merge' AS is_whole
@@ -269,30 +267,17 @@ reached AS (
     FROM reached JOIN led ON led.old_id = reached.new_id
 )
 SELECT old_id, new_id, CASE WHEN bool_or(is_whole) THEN 'merge' ELSE 'split' END AS reason
-FROM reached SEMI JOIN present ON present.customer_id = new_id
+FROM reached SEMI JOIN member_now ON member_now.customer_id = new_id
 WHERE old_id <> new_id GROUP BY old_id, new_id ORDER BY old_id, new_id
 """
 
 
-def pair_number(one: str, other: str) -> str:
-    """SQL: the number of a pair of records, of theirs in whatever order."""
-    return f"hash(least({one}, {other}), greatest({one}, {other}))"
-
-
-def _is_told(one: str, other: str) -> str:
-    """SQL: whether a pair of records, given by their numbers, is to be told anew."""
-    return (
-        f"({one} IN (FROM record_told) OR {other} IN (FROM record_told) "
-        f"OR {pair_number(one, other)} IN (FROM pair_told))"
-    )
-
-
 def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
-    """SQL over the store: ``identity_links``; with ``changes_only`` of the pairs to be told."""
+    """SQL over the store: ``identity_links``; with ``changes_only`` of ``pair_told``."""
     low, high = config.review
     of_core, of_row = (
-        _is_told(one, other) if changes_only else "true"
-        for one, other in (("n_l", "n_r"), ("hash(record_l)", "hash(record_r)"))
+        f"{pair} IN (FROM pair_told)" if changes_only else "true"
+        for pair in ("xor(n_l, n_r)", PAIR)
     )
     return f"""
     WITH told AS (
