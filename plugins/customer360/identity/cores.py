@@ -23,8 +23,8 @@ A record is known here by the number ``n`` (a hash of its id, which depends on n
 group by its smallest ``n``, an identifier by the number ``key``. Reads ``person``, ``held``,
 ``stop_value``, ``stop_birthday``, ``record_changed`` and ``decision`` (pairs that people decided);
 brings ``core`` (``record_id``, ``core_id``) and the kept rounds up to date, and makes of the cores
-that may have changed ``core_now``, ``core_size`` and ``profile``. ``pair_linked`` (``n_l``, ``n_r``): the
-links that differ from the last run's; ``node_reached``: whatever was joined again.
+that may have changed ``core_now``, ``core_size`` and ``profile``. ``pair_linked`` (``n_l``,
+``n_r``): the links that differ from the last run's; ``node_reached``: whatever was joined again.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from customer360.exceptions import ConfigError
 from customer360.identity import cluster
 from customer360.identity.config import IdentityConfig
 from customer360.identity.core_links import (
@@ -128,11 +127,6 @@ class Cores:
                 };
                 """
             )
-        twins = con.execute(
-            "SELECT count(*) - count(DISTINCT hash(record_id)) FROM person"
-        ).fetchall()[0][0]
-        if twins:
-            raise ConfigError(f"identity: {twins} record ids have the number of another one")
         con.execute(
             """
             CREATE OR REPLACE TEMP VIEW core_0 AS

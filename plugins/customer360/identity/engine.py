@@ -180,7 +180,7 @@ class Work:
         self.is_new = self.meta.get("rules") != self.rules
         if self.is_new:
             inputs.empty(own)
-        inputs.differences(own)
+        inputs.take_changed(con, own)
         own.execute(
             "CREATE OR REPLACE TEMP TABLE value_touched AS SELECT DISTINCT value FROM held "
             "SEMI JOIN record_changed USING (record_id)"
@@ -190,7 +190,6 @@ class Work:
             "DELETE FROM person WHERE record_id IN (SELECT record_id FROM record_changed);"
             "DELETE FROM held WHERE record_id IN (SELECT record_id FROM record_changed)"
         )
-        inputs.take_changed(con, own)
         inputs.normalise_persons(own, self.config)
         own.execute(
             "INSERT INTO person BY NAME SELECT * FROM person_now;"
@@ -260,14 +259,7 @@ class Work:
         overgrown = own.execute(
             f"""
             SELECT count(*) FROM (
-                {
-                _persons_by_value(
-                    self.config,
-                    OVERGROWN,
-                    "held SEMI JOIN record_changed USING (record_id)",
-                    whole="held",
-                )
-            }
+                {_persons_by_value(self.config, OVERGROWN, _SHARED_BY_CHANGED)}
             ) ANTI JOIN stop_value USING (kind, value)
             """
         ).fetchall()[0][0]
@@ -436,8 +428,8 @@ class Work:
         self._set(number=str(run.number))
 
     def reached(self, found: ids.Assignment) -> None:
-        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the pairs, of which
-        this run may say something else than the last one."""
+        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the pairs, of
+        which this run may say something else than the last one."""
         own = self.own
         if not self.changes_only:
             return
@@ -473,25 +465,25 @@ class Work:
         }
 
 
-def _persons_by_value(
-    config: IdentityConfig, times: int, relation: str, whole: str | None = None
-) -> str:
+_SHARED_BY_CHANGED = """(SELECT * FROM held SEMI JOIN (
+    SELECT kind, value FROM held SEMI JOIN record_changed USING (record_id)) AS asked
+    USING (kind, value))"""
+"""SQL: ``held``, of the identifiers that changed records hold."""
+
+
+def _persons_by_value(config: IdentityConfig, times: int, held: str) -> str:
     """SQL: ``kind``, ``value``, ``persons`` of identifiers with more persons than allowed.
 
     Persons are told apart by the family name and the first letter of the given name, so that a
-    busy person with many spellings is no crowd. With ``whole``, the values of ``relation`` are
-    counted over that.
+    busy person with many spellings is no crowd.
     """
     limits = " ".join(
         f"WHEN '{kind}' THEN {rule.max_persons * times}" for kind, rule in config.kinds.items()
     )
-    counted = relation if whole is None else (
-        f"{whole} WHERE link <> 'none' AND (kind, value) IN (SELECT (kind, value) FROM {relation})"
-    )  # fmt: skip
     return (
         "SELECT kind, value, "
         "count(DISTINCT family_latin || '|' || left(given_latin, 1)) AS persons "
-        f"FROM (SELECT * FROM {counted}) AS held_asked JOIN person USING (record_id) "
+        f"FROM {held} AS held JOIN person USING (record_id) "
         f"WHERE link NOT IN ('none', 'unique') GROUP BY kind, value "
         f"HAVING persons > CASE kind {limits} END"
     )
