@@ -294,24 +294,33 @@ class Work:
         """
         own = self.own
         remainder.make_rows(own)
+        # a core that only grew says what it said: it is joined anew, but its pairs keep their scores
+        for table, columns in (("row_differs", "*"), ("row_changed_ids", "* EXCLUDE records")):
+            own.execute(
+                f"""
+                CREATE OR REPLACE TEMP TABLE {table} AS
+                WITH before AS (
+                    SELECT {columns} FROM row WHERE hash(record_id) IN (FROM core_gone)
+                ),
+                now AS (SELECT {columns} FROM row_now)
+                SELECT DISTINCT record_id FROM (
+                    (FROM before EXCEPT FROM now) UNION ALL (FROM now EXCEPT FROM before))
+                """
+            )
+        pairs_of = (
+            "SELECT record_l, record_r FROM scored "
+            "WHERE record_l IN (FROM {rows}) OR record_r IN (FROM {rows})"
+        )
         own.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE row_changed_ids AS
-            WITH before AS (SELECT * FROM row WHERE hash(record_id) IN (FROM core_gone))
-            SELECT record_id FROM (
-                (SELECT * FROM before EXCEPT SELECT * FROM row_now)
-                UNION ALL (SELECT * FROM row_now EXCEPT SELECT * FROM before)
-            ) GROUP BY record_id;
-            CREATE OR REPLACE TEMP TABLE pair_weighed AS
-            SELECT record_l, record_r FROM scored
-            WHERE record_l IN (FROM row_changed_ids) OR record_r IN (FROM row_changed_ids);
+            f"""
             CREATE OR REPLACE TEMP TABLE row_touched AS
-            FROM row_changed_ids UNION SELECT unnest([record_l, record_r]) FROM pair_weighed;
-            DELETE FROM row WHERE record_id IN (FROM row_changed_ids);
-            INSERT INTO row
-            SELECT row_now.* FROM row_now SEMI JOIN row_changed_ids USING (record_id);
-            DELETE FROM scored
-            WHERE record_l IN (FROM row_changed_ids) OR record_r IN (FROM row_changed_ids)
+            FROM row_differs UNION
+            SELECT unnest([record_l, record_r]) FROM ({pairs_of.format(rows="row_differs")});
+            CREATE OR REPLACE TEMP TABLE pair_weighed AS
+            {pairs_of.format(rows="row_changed_ids")};
+            DELETE FROM row WHERE record_id IN (FROM row_differs);
+            INSERT INTO row FROM row_now WHERE record_id IN (FROM row_differs);
+            DELETE FROM scored WHERE (record_l, record_r) IN (FROM pair_weighed)
             """
         )
         if learn_on:
