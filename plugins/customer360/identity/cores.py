@@ -220,9 +220,24 @@ class Cores:
         """Make ``dirty`` (``label``) and ``grouped_bond``: whoever holds what these hold."""
         con, before = self.con, f"core_{number - 1}"
         con.execute(f"CREATE OR REPLACE TEMP TABLE dirty AS {_dirty(number - 1)}")
-        con.execute(self._held_by_dirty(before, "UNION SELECT key FROM bond_before"))
-        if self.everything and number <= 3:
-            return
+        if not (self.everything and number <= 3):
+            self._find_changed_keys(what, before)
+            con.execute(
+                """
+                INSERT INTO dirty SELECT DISTINCT label FROM grouped_bond
+                SEMI JOIN key_changed USING (key) ANTI JOIN dirty USING (label)
+                """
+            )
+        self._find_holders(f"SELECT n FROM {before} WHERE label IN (FROM dirty)", before)
+
+    def _find_changed_keys(self, what: str, before: str) -> None:
+        """Make ``key_changed``: identifiers that link otherwise because of who holds them now."""
+        con = self.con
+        self._find_holders(
+            "SELECT n FROM node_changed UNION SELECT n FROM moved",
+            before,
+            more="UNION SELECT key FROM bond_before",
+        )
         if what == "strong":
             # all links of such an identifier go to its best known holder, who may be another now
             changed = (
@@ -232,16 +247,12 @@ class Cores:
         else:
             # an identifier that begins or ceases to link its holders
             changed = f"""
-                WITH asked AS (
-                    SELECT key FROM grouped_bond UNION SELECT key FROM bond_before
-                ),
-                bond_then AS (
+                WITH bond_then AS (
                     SELECT key, place, told, coalesce(label_then, label) AS label
                     FROM (
-                        SELECT * FROM bond SEMI JOIN asked USING (key)
-                        ANTI JOIN node_changed USING (n)
-                        UNION ALL FROM bond_before
-                    ) LEFT JOIN moved USING (n) LEFT JOIN {before} USING (n)
+                        SELECT * FROM grouped_bond ANTI JOIN node_changed USING (n)
+                        UNION ALL BY NAME SELECT * FROM bond_before LEFT JOIN {before} USING (n)
+                    ) LEFT JOIN moved USING (n)
                 ),
                 linking_now AS ({linking("grouped_bond")}),
                 linking_then AS ({linking("bond_then")})
@@ -249,26 +260,21 @@ class Cores:
                 FROM linking_now FULL JOIN linking_then USING (key)
                 WHERE linking_now.key IS NULL OR linking_then.key IS NULL
             """
-        con.execute(
+        con.execute(f"CREATE OR REPLACE TEMP TABLE key_changed AS {changed}")
+
+    def _find_holders(self, records: str, before: str, more: str = "") -> None:
+        """Make ``grouped_bond``: whoever holds an identifier that one of ``records`` (``n``) holds.
+
+        ``more``: SQL of further identifiers.
+        """
+        self.con.execute(
             f"""
-            CREATE OR REPLACE TEMP TABLE key_changed AS {changed};
-            INSERT INTO dirty SELECT DISTINCT label FROM grouped_bond
-            SEMI JOIN key_changed USING (key) ANTI JOIN dirty USING (label)
+            CREATE OR REPLACE TEMP TABLE grouped_bond AS
+            WITH asked AS (SELECT key FROM bond WHERE n IN ({records}) {more})
+            SELECT n, label, key, place, is_verified, told
+            FROM (SELECT * FROM bond WHERE key IN (FROM asked)) AS bond JOIN {before} USING (n)
             """
         )
-        con.execute(self._held_by_dirty(before, ""))
-
-    def _held_by_dirty(self, before: str, more: str) -> str:
-        return f"""
-            CREATE OR REPLACE TEMP TABLE grouped_bond AS
-            WITH asked AS (
-                SELECT DISTINCT key FROM bond SEMI JOIN (
-                    SELECT n FROM {before} SEMI JOIN dirty USING (label)) AS dirty_record USING (n)
-                {more}
-            )
-            SELECT n, label, key, place, is_verified, told
-            FROM (SELECT * FROM bond SEMI JOIN asked USING (key)) AS bond JOIN {before} USING (n)
-        """
 
     def _take_links(self, number: int, what: str) -> None:
         """Put ``step_link`` into the kept links; make ``label_seed``: groups to be joined anew."""

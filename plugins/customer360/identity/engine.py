@@ -450,10 +450,13 @@ class Work:
             SELECT hash(record_id) AS n FROM record_changed
             UNION SELECT hash(record_id) FROM moved_found;
             CREATE OR REPLACE TEMP TABLE pair_told AS
-            SELECT xor(n_l, n_r) AS pair FROM pair_linked
-            UNION SELECT {outputs.PAIR} FROM pair_weighed
-            UNION SELECT {outputs.PAIR} FROM link_told
-            WHERE hash(record_l) IN (FROM record_told) OR hash(record_r) IN (FROM record_told)
+            WITH ends AS (
+                FROM pair_linked
+                UNION ALL SELECT hash(record_l), hash(record_r) FROM pair_weighed
+                UNION ALL SELECT hash(record_l) AS n_l, hash(record_r) AS n_r FROM link_told
+                WHERE n_l IN (FROM record_told) OR n_r IN (FROM record_told)
+            )
+            SELECT DISTINCT n_l, n_r, xor(n_l, n_r) AS pair FROM ends
             """
         )
         own.unregister("moved_found")

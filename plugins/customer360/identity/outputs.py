@@ -117,8 +117,10 @@ def _write_changes(
         copy(own, con, f"FROM {table}", f"TEMP TABLE {table}")
     of_record = "hash(record_id) IN (FROM record_told)"
     of_value = "value IN (FROM value_told)"
-    of_pair = f"{PAIR} IN (FROM pair_told)"
+    of_pair = f"{PAIR} IN (SELECT pair FROM pair_told)"
     own.execute(
+        "CREATE OR REPLACE TEMP TABLE customer_told AS SELECT * FROM record_customer "
+        "WHERE hash(record_id) IN (SELECT unnest([n_l, n_r]) FROM pair_told);"
         f"CREATE OR REPLACE TEMP TABLE link_now AS {links_query(config, changes_only=True)};"
         f"DELETE FROM link_told WHERE {of_pair}; INSERT INTO link_told FROM link_now"
     )
@@ -273,10 +275,14 @@ WHERE old_id <> new_id GROUP BY old_id, new_id ORDER BY old_id, new_id
 
 
 def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
-    """SQL over the store: ``identity_links``; with ``changes_only`` of ``pair_told``."""
+    """SQL over the store: ``identity_links``; needs ``record_customer``.
+
+    With ``changes_only`` of ``pair_told``; ``customer_told``: the customers of these.
+    """
     low, high = config.review
+    customer = "customer_told" if changes_only else "record_customer"
     of_core, of_row = (
-        f"{pair} IN (FROM pair_told)" if changes_only else "true"
+        f"{pair} IN (SELECT pair FROM pair_told)" if changes_only else "true"
         for pair in ("xor(n_l, n_r)", PAIR)
     )
     return f"""
@@ -288,8 +294,8 @@ def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
             [{{'field': 'name', 'degree': name, 'weight': NULL::FLOAT}},
              {{'field': 'birthday', 'degree': birthday, 'weight': NULL::FLOAT}}] AS reasons, against
         FROM ({cores.links_query(config, of_core)})
-        JOIN record_customer AS one ON hash(one.record_id) = n_l
-        JOIN record_customer AS other ON hash(other.record_id) = n_r
+        JOIN {customer} AS one ON hash(one.record_id) = n_l
+        JOIN {customer} AS other ON hash(other.record_id) = n_r
         UNION ALL
         SELECT record_l, record_r, CASE WHEN is_lone THEN 'only one of the name'
                 ELSE coalesce(rule, 'model') END, [],
@@ -304,8 +310,8 @@ def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
                 OR (linked AND one.customer_id <> other.customer_id) THEN 'review'
             WHEN one.customer_id = other.customer_id THEN 'linked' ELSE 'refused' END AS verdict
     FROM told
-    JOIN record_customer AS one ON one.record_id = record_l
-    JOIN record_customer AS other ON other.record_id = record_r
+    JOIN {customer} AS one ON one.record_id = record_l
+    JOIN {customer} AS other ON other.record_id = record_r
     """
 
 
