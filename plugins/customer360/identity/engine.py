@@ -294,7 +294,7 @@ class Work:
         """
         own = self.own
         remainder.make_rows(own)
-        # a core that only grew says what it said: it is joined anew, but its pairs keep their scores
+        # a core that only grew says what it said: it is joined anew, its pairs keep their scores
         for table, columns in (("row_differs", "*"), ("row_changed_ids", "* EXCLUDE records")):
             own.execute(
                 f"""
@@ -352,7 +352,7 @@ class Work:
         return parameters
 
     def _join(self, parameters: Parameters, *, everything: bool) -> None:
-        """Bring ``row_group`` up to date, of the rows in ``row_regrouped``."""
+        """Bring ``row_group`` up to date."""
         own = self.own
         own.execute(
             """
@@ -374,13 +374,7 @@ class Work:
                 """
             )
         remainder.join_rows(own, parameters, self.config, None if everything else "row_touched")
-        regrouped = (
-            "SELECT record_id FROM row UNION SELECT record_id FROM row_group"
-            if everything
-            else "FROM row_touched UNION SELECT record_id FROM component"
-        )
         own.execute(
-            f"CREATE OR REPLACE TEMP TABLE row_regrouped AS {regrouped};"
             "DELETE FROM row_group WHERE record_id IN (FROM row_regrouped);"
             "INSERT INTO row_group FROM row_group_now"
         )
@@ -445,7 +439,7 @@ class Work:
         moved = sorted({*found.close, *(record for record, _ in found.open)})
         own.register("moved_found", pa.table({"record_id": pa.array(moved, pa.string())}))
         own.execute(
-            f"""
+            """
             CREATE OR REPLACE TEMP TABLE record_told AS
             SELECT hash(record_id) AS n FROM record_changed
             UNION SELECT hash(record_id) FROM moved_found;

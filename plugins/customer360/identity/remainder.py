@@ -483,7 +483,7 @@ def join_rows(
     """Make ``row_group_now`` (``record_id``, ``first_id``): rows that are one customer, of >= 2.
 
     With ``touched``, a table of ``record_id``, only the components that hold one of those are
-    joined; ``component`` says which rows these have.
+    joined; ``row_regrouped`` are their rows, and those touched that are in none.
     """
     threshold_bits = _bits(config.threshold)
     con.execute(
@@ -508,12 +508,25 @@ def join_rows(
         "FROM component_found JOIN row_number USING (n)"
     )
     con.unregister("component_found")
+    regrouped = (
+        "SELECT record_id FROM row UNION SELECT record_id FROM row_group"
+        if touched is None
+        else f"FROM {touched} UNION SELECT record_id FROM component"
+    )
     con.execute(
         f"""
+        CREATE OR REPLACE TEMP TABLE row_regrouped AS {regrouped};
         CREATE OR REPLACE TEMP TABLE component_pair AS
         SELECT one.record_id AS record_l, other.record_id AS record_r
         FROM component AS one JOIN component AS other USING (component)
-        WHERE one.record_id < other.record_id AND one.size BETWEEN 3 AND {WHOLE_COMPONENT}
+        WHERE one.record_id < other.record_id AND one.size BETWEEN 3 AND {WHOLE_COMPONENT};
+        -- compared for a component that is no more
+        CREATE OR REPLACE TEMP TABLE pair_stale AS
+        SELECT record_l, record_r FROM scored ANTI JOIN component_pair USING (record_l, record_r)
+        ANTI JOIN lone_pair USING (record_l, record_r)
+        WHERE NOT is_candidate AND record_l IN (FROM row_regrouped);
+        DELETE FROM scored WHERE (record_l, record_r) IN (FROM pair_stale);
+        INSERT INTO pair_weighed FROM pair_stale
         """
     )
     score(con, parameters, "component_pair", candidates=False)
