@@ -341,9 +341,9 @@ class Cores:
             SELECT n, label_now FROM moved WHERE label_now IS NOT NULL;
             -- what a core says it says until it grows
             DELETE FROM label_profile WHERE label IN (
-                SELECT unnest([before.label, after.label])
-                FROM {before} AS before JOIN core_{number} AS after USING (n)
-                WHERE before.label <> after.label)
+                SELECT after.label FROM {before} AS before JOIN core_{number} AS after USING (n)
+                WHERE before.label <> after.label
+                    AND after.label IN (SELECT label FROM label_profile))
             """
         )
 
@@ -421,7 +421,8 @@ class Cores:
         con.execute(
             """
             CREATE OR REPLACE TEMP TABLE joined_label AS FROM label_found;
-            CREATE OR REPLACE TEMP TABLE label_asked AS SELECT label FROM joined_label
+            CREATE OR REPLACE TEMP TABLE label_asked AS
+            SELECT label FROM joined_label WHERE size > 2
             """
         )
         con.unregister("label_found")
@@ -433,7 +434,8 @@ class Cores:
             else "name = 'differ' OR (birthday = 'differ' AND name <> 'same')"
         )
         records = con.execute(
-            "SELECT records FROM joined_label JOIN label_profile USING (label) ORDER BY place"
+            f"SELECT count(*) AS records FROM {before} JOIN joined_label USING (label) "
+            "GROUP BY place ORDER BY place"
         ).fetchnumpy()["records"]
         apart = con.execute(
             f"""

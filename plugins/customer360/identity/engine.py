@@ -34,7 +34,7 @@ from customer360.identity.model import Parameters
 from customer360.settings import Settings
 from customer360.warehouse import connect
 
-STORE_FORMAT = "4"
+STORE_FORMAT = "5"
 """Changed with the meaning of the store's tables: an older store is made anew."""
 
 OVERGROWN = 3
@@ -256,12 +256,11 @@ class Work:
         there = _count(own, "person")
         if there > int(self.meta["learned_records"]) * (1 + refresh.growth):
             return f"the records grew by more than {refresh.growth:.0%}"
+        crowded = _persons_by_value(
+            self.config, OVERGROWN, "held SEMI JOIN held_now USING (kind, value)"
+        )
         overgrown = own.execute(
-            f"""
-            SELECT count(*) FROM (
-                {_persons_by_value(self.config, OVERGROWN, _SHARED_BY_CHANGED)}
-            ) ANTI JOIN stop_value USING (kind, value)
-            """
+            f"SELECT count(*) FROM ({crowded}) ANTI JOIN stop_value USING (kind, value)"
         ).fetchall()[0][0]
         return (
             f"{overgrown} identifiers belong to too many persons all at once" if overgrown else None
@@ -471,12 +470,6 @@ class Work:
         }
 
 
-_SHARED_BY_CHANGED = """(SELECT * FROM held SEMI JOIN (
-    SELECT kind, value FROM held SEMI JOIN record_changed USING (record_id)) AS asked
-    USING (kind, value))"""
-"""SQL: ``held``, of the identifiers that changed records hold."""
-
-
 def _persons_by_value(config: IdentityConfig, times: int, held: str) -> str:
     """SQL: ``kind``, ``value``, ``persons`` of identifiers with more persons than allowed.
 
@@ -489,7 +482,7 @@ def _persons_by_value(config: IdentityConfig, times: int, held: str) -> str:
     return (
         "SELECT kind, value, "
         "count(DISTINCT family_latin || '|' || left(given_latin, 1)) AS persons "
-        f"FROM {held} AS held JOIN person USING (record_id) "
+        f"FROM (SELECT held.* FROM {held}) JOIN person USING (record_id) "
         f"WHERE link NOT IN ('none', 'unique') GROUP BY kind, value "
         f"HAVING persons > CASE kind {limits} END"
     )

@@ -87,7 +87,10 @@ def _write_all(
     own: duckdb.DuckDBPyConnection, con: duckdb.DuckDBPyConnection, config: IdentityConfig
 ) -> None:
     # kept: reviews and explanations are asked from the store
-    own.execute(f"CREATE OR REPLACE TABLE link_told AS {links_query(config)}")
+    own.execute(
+        f"CREATE OR REPLACE TABLE link_told AS {links_query(config)};"
+        "CREATE OR REPLACE TABLE link_doubtful AS FROM link_told WHERE verdict = 'review'"
+    )
     for name, query in (
         ("customer_records", _CUSTOMER_RECORDS.format(where="true")),
         ("customer_identifiers", _CUSTOMER_IDENTIFIERS.format(where="true")),
@@ -122,7 +125,9 @@ def _write_changes(
         "CREATE OR REPLACE TEMP TABLE customer_told AS SELECT * FROM record_customer "
         "WHERE hash(record_id) IN (SELECT unnest([n_l, n_r]) FROM pair_told);"
         f"CREATE OR REPLACE TEMP TABLE link_now AS {links_query(config, changes_only=True)};"
-        f"DELETE FROM link_told WHERE {of_pair}; INSERT INTO link_told FROM link_now"
+        f"DELETE FROM link_told WHERE {of_pair}; INSERT INTO link_told FROM link_now;"
+        f"DELETE FROM link_doubtful WHERE {of_pair};"
+        "INSERT INTO link_doubtful FROM link_now WHERE verdict = 'review'"
     )
     for name, where, query in (
         ("customer_records", of_record, _CUSTOMER_RECORDS.format(where=of_record)),
@@ -316,16 +321,15 @@ def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
 
 
 def _reviews(config: IdentityConfig) -> str:
-    """SQL: the doubtful pairs of ``link_told`` that nobody decided yet, one a pair of customers."""
+    """SQL: the pairs of ``link_doubtful`` that nobody decided yet, one a pair of customers."""
     return f"""
     SELECT record_l AS record_a, record_r AS record_b, one.customer_id AS customer_a,
         other.customer_id AS customer_b, coalesce(probability, 0.5) AS probability, together,
         rule AS why, kinds, reasons, against
-    FROM link_told
+    FROM link_doubtful
     JOIN record_customer AS one ON one.record_id = record_l
     JOIN record_customer AS other ON other.record_id = record_r
     ANTI JOIN decision USING (record_l, record_r)
-    WHERE verdict = 'review'
     QUALIFY row_number() OVER (
         PARTITION BY least(one.customer_id, other.customer_id),
             greatest(one.customer_id, other.customer_id), together
