@@ -104,11 +104,17 @@ def look(
 
 
 def copy(
-    con: duckdb.DuckDBPyConnection, into: duckdb.DuckDBPyConnection, query: str, table: str
+    con: duckdb.DuckDBPyConnection,
+    into: duckdb.DuckDBPyConnection,
+    query: str,
+    table: str,
+    *,
+    add: bool = False,
 ) -> None:
-    """Create ``table`` of ``into`` from a query on ``con``, without holding it twice."""
+    """Create ``table`` of ``into`` from a query on ``con``, or ``add`` to it; it is held once."""
     into.register("copied", con.execute(query).fetch_record_batch(50_000))
-    into.execute(f"CREATE OR REPLACE {table} AS SELECT * FROM copied")
+    start = f"INSERT INTO {table} BY NAME" if add else f"CREATE OR REPLACE {table} AS"
+    into.execute(f"{start} SELECT * FROM copied")
     into.unregister("copied")
 
 

@@ -138,9 +138,7 @@ def _write_changes(
         ("identity_changes", "false", _CHANGES.format(where=f"number = {run.number}")),
     ):
         con.execute(f"DELETE FROM identity.{name} WHERE {where}")
-        columns = [row[0] for row in con.execute(f"DESCRIBE identity.{name}").fetchall()]
-        copy(own, con, f"SELECT {', '.join(columns)} FROM ({query})", "TEMP TABLE told_now")
-        con.execute(f"INSERT INTO identity.{name} BY NAME FROM told_now")
+        copy(own, con, query, f"identity.{name}", add=True)
 
 
 def _memory(
@@ -202,7 +200,7 @@ def _memory(
             ANTI JOIN member USING (record_id)
         """
     own.execute(
-        f"CREATE OR REPLACE TEMP TABLE record_customer AS {customers_of};"
+        f"CREATE OR REPLACE TEMP VIEW record_customer AS {customers_of};"
         f"CREATE OR REPLACE TEMP VIEW membership AS {remembered}"
     )
 
