@@ -450,9 +450,10 @@ def score(
         "WHERE record_id IN (SELECT join_key_l FROM pair_scoring UNION ALL "
         "SELECT join_key_r FROM pair_scoring)"
     )
+    # the settings are those that training has checked
     linker = Linker(
         api.register("row_scoring"), splink_settings(fields, parameters, NO_BLOCKING),
-        log_level=None,
+        log_level=None, validate_settings=False,
     )  # fmt: skip
     for column in _frequency_columns(fields):
         linker.table_management.register_term_frequency_lookup(api.register(f"tf_{column}"), column)
