@@ -23,8 +23,8 @@ A record is known here by the number ``n`` (a hash of its id, which depends on n
 group by its smallest ``n``, an identifier by the number ``key``. Reads ``person``, ``held``,
 ``stop_value``, ``stop_birthday``, ``record_changed`` and ``decision`` (pairs that people decided);
 brings ``core`` (``record_id``, ``core_id``) and the kept rounds up to date, and makes of the cores
-that may have changed ``core_now``, ``core_size`` and ``profile``. ``node_linked``: the ends of
-links that may differ; ``node_reached``: whatever was joined again.
+that may have changed ``core_now``, ``core_size`` and ``profile``. ``pair_linked`` (``n_l``,
+``n_r``): the links that differ from the last run's; ``node_reached``: whatever was joined again.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from customer360.exceptions import ConfigError
 from customer360.identity import cluster
 from customer360.identity.config import IdentityConfig
 from customer360.identity.core_links import (
@@ -128,11 +127,6 @@ class Cores:
                 };
                 """
             )
-        twins = con.execute(
-            "SELECT count(*) - count(DISTINCT hash(record_id)) FROM person"
-        ).fetchall()[0][0]
-        if twins:
-            raise ConfigError(f"identity: {twins} record ids have the number of another one")
         con.execute(
             """
             CREATE OR REPLACE TEMP VIEW core_0 AS
@@ -145,7 +139,7 @@ class Cores:
             SELECT NULL::UBIGINT AS label, NULL::BIGINT AS records, * EXCLUDE record_id
             FROM person LIMIT 0;
             CREATE OR REPLACE TEMP TABLE node_reached (n UBIGINT);
-            CREATE OR REPLACE TEMP TABLE node_linked (n UBIGINT);
+            CREATE OR REPLACE TEMP TABLE pair_linked (n_l UBIGINT, n_r UBIGINT);
             CREATE OR REPLACE TEMP VIEW known_person AS
             SELECT hash(record_id) AS n, * REPLACE (
                 CASE WHEN birthday NOT IN (SELECT birthday FROM stop_birthday)
@@ -226,9 +220,24 @@ class Cores:
         """Make ``dirty`` (``label``) and ``grouped_bond``: whoever holds what these hold."""
         con, before = self.con, f"core_{number - 1}"
         con.execute(f"CREATE OR REPLACE TEMP TABLE dirty AS {_dirty(number - 1)}")
-        con.execute(self._held_by_dirty(before, "UNION SELECT key FROM bond_before"))
-        if self.everything and number <= 3:
-            return
+        if not (self.everything and number <= 3):
+            self._find_changed_keys(what, before)
+            con.execute(
+                """
+                INSERT INTO dirty SELECT DISTINCT label FROM grouped_bond
+                SEMI JOIN key_changed USING (key) ANTI JOIN dirty USING (label)
+                """
+            )
+        self._find_holders(f"SELECT n FROM {before} WHERE label IN (FROM dirty)", before)
+
+    def _find_changed_keys(self, what: str, before: str) -> None:
+        """Make ``key_changed``: identifiers that link otherwise because of who holds them now."""
+        con = self.con
+        self._find_holders(
+            "SELECT n FROM node_changed UNION SELECT n FROM moved",
+            before,
+            more="UNION SELECT key FROM bond_before",
+        )
         if what == "strong":
             # all links of such an identifier go to its best known holder, who may be another now
             changed = (
@@ -238,16 +247,12 @@ class Cores:
         else:
             # an identifier that begins or ceases to link its holders
             changed = f"""
-                WITH asked AS (
-                    SELECT key FROM grouped_bond UNION SELECT key FROM bond_before
-                ),
-                bond_then AS (
+                WITH bond_then AS (
                     SELECT key, place, told, coalesce(label_then, label) AS label
                     FROM (
-                        SELECT * FROM bond SEMI JOIN asked USING (key)
-                        ANTI JOIN node_changed USING (n)
-                        UNION ALL FROM bond_before
-                    ) LEFT JOIN moved USING (n) LEFT JOIN {before} USING (n)
+                        SELECT * FROM grouped_bond ANTI JOIN node_changed USING (n)
+                        UNION ALL BY NAME SELECT * FROM bond_before LEFT JOIN {before} USING (n)
+                    ) LEFT JOIN moved USING (n)
                 ),
                 linking_now AS ({linking("grouped_bond")}),
                 linking_then AS ({linking("bond_then")})
@@ -255,26 +260,21 @@ class Cores:
                 FROM linking_now FULL JOIN linking_then USING (key)
                 WHERE linking_now.key IS NULL OR linking_then.key IS NULL
             """
-        con.execute(
+        con.execute(f"CREATE OR REPLACE TEMP TABLE key_changed AS {changed}")
+
+    def _find_holders(self, records: str, before: str, more: str = "") -> None:
+        """Make ``grouped_bond``: whoever holds an identifier that one of ``records`` (``n``) holds.
+
+        ``more``: SQL of further identifiers.
+        """
+        self.con.execute(
             f"""
-            CREATE OR REPLACE TEMP TABLE key_changed AS {changed};
-            INSERT INTO dirty SELECT DISTINCT label FROM grouped_bond
-            SEMI JOIN key_changed USING (key) ANTI JOIN dirty USING (label)
+            CREATE OR REPLACE TEMP TABLE grouped_bond AS
+            WITH asked AS (SELECT key FROM bond WHERE n IN ({records}) {more})
+            SELECT n, label, key, place, is_verified, told
+            FROM (SELECT * FROM bond WHERE key IN (FROM asked)) AS bond JOIN {before} USING (n)
             """
         )
-        con.execute(self._held_by_dirty(before, ""))
-
-    def _held_by_dirty(self, before: str, more: str) -> str:
-        return f"""
-            CREATE OR REPLACE TEMP TABLE grouped_bond AS
-            WITH asked AS (
-                SELECT DISTINCT key FROM bond SEMI JOIN (
-                    SELECT n FROM {before} SEMI JOIN dirty USING (label)) AS dirty_record USING (n)
-                {more}
-            )
-            SELECT n, label, key, place, is_verified, told
-            FROM (SELECT * FROM bond SEMI JOIN asked USING (key)) AS bond JOIN {before} USING (n)
-        """
 
     def _take_links(self, number: int, what: str) -> None:
         """Put ``step_link`` into the kept links; make ``label_seed``: groups to be joined anew."""
@@ -283,21 +283,21 @@ class Cores:
             if what == "partial"
             else "l IN (FROM dirty) OR r IN (FROM dirty)"
         )
+        if not self.everything:
+            self.con.execute(
+                f"""
+                CREATE OR REPLACE TEMP TABLE link_then AS FROM link_{number} WHERE {old};
+                CREATE OR REPLACE TEMP TABLE link_differs AS
+                (FROM link_then EXCEPT FROM step_link) UNION ALL
+                (FROM step_link EXCEPT FROM link_then);
+                INSERT INTO pair_linked SELECT n_l, n_r FROM link_differs;
+                CREATE OR REPLACE TEMP TABLE label_seed AS
+                SELECT label FROM dirty
+                UNION SELECT unnest([l, r]) FROM link_differs WHERE linked
+                """
+            )
         self.con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE link_then AS
-            SELECT l, r, strength FROM link_{number} WHERE linked AND ({old});
-            INSERT INTO node_linked SELECT unnest([n_l, n_r]) FROM link_{number} WHERE {old};
-            INSERT INTO node_linked SELECT unnest([n_l, n_r]) FROM step_link;
-            DELETE FROM link_{number} WHERE {old};
-            INSERT INTO link_{number} BY NAME FROM step_link;
-            CREATE OR REPLACE TEMP TABLE label_seed AS
-            WITH link_now AS (SELECT l, r, strength FROM step_link WHERE linked)
-            SELECT label FROM dirty
-            UNION SELECT unnest([l, r]) FROM (
-                (FROM link_then EXCEPT FROM link_now) UNION ALL
-                (FROM link_now EXCEPT FROM link_then))
-            """
+            f"DELETE FROM link_{number} WHERE {old}; INSERT INTO link_{number} FROM step_link"
         )
 
     def _join(self, number: int) -> None:
@@ -341,9 +341,9 @@ class Cores:
             SELECT n, label_now FROM moved WHERE label_now IS NOT NULL;
             -- what a core says it says until it grows
             DELETE FROM label_profile WHERE label IN (
-                SELECT unnest([before.label, after.label])
-                FROM {before} AS before JOIN core_{number} AS after USING (n)
-                WHERE before.label <> after.label)
+                SELECT after.label FROM {before} AS before JOIN core_{number} AS after USING (n)
+                WHERE before.label <> after.label
+                    AND after.label IN (SELECT label FROM label_profile))
             """
         )
 
@@ -421,7 +421,8 @@ class Cores:
         con.execute(
             """
             CREATE OR REPLACE TEMP TABLE joined_label AS FROM label_found;
-            CREATE OR REPLACE TEMP TABLE label_asked AS SELECT label FROM joined_label
+            CREATE OR REPLACE TEMP TABLE label_asked AS
+            SELECT label FROM joined_label WHERE size > 2
             """
         )
         con.unregister("label_found")
@@ -433,7 +434,8 @@ class Cores:
             else "name = 'differ' OR (birthday = 'differ' AND name <> 'same')"
         )
         records = con.execute(
-            "SELECT records FROM joined_label JOIN label_profile USING (label) ORDER BY place"
+            f"SELECT count(*) AS records FROM {before} JOIN joined_label USING (label) "
+            "GROUP BY place ORDER BY place"
         ).fetchnumpy()["records"]
         apart = con.execute(
             f"""

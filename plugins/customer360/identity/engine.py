@@ -34,7 +34,7 @@ from customer360.identity.model import Parameters
 from customer360.settings import Settings
 from customer360.warehouse import connect
 
-STORE_FORMAT = "4"
+STORE_FORMAT = "5"
 """Changed with the meaning of the store's tables: an older store is made anew."""
 
 OVERGROWN = 3
@@ -180,7 +180,7 @@ class Work:
         self.is_new = self.meta.get("rules") != self.rules
         if self.is_new:
             inputs.empty(own)
-        inputs.differences(own)
+        inputs.take_changed(con, own)
         own.execute(
             "CREATE OR REPLACE TEMP TABLE value_touched AS SELECT DISTINCT value FROM held "
             "SEMI JOIN record_changed USING (record_id)"
@@ -190,7 +190,6 @@ class Work:
             "DELETE FROM person WHERE record_id IN (SELECT record_id FROM record_changed);"
             "DELETE FROM held WHERE record_id IN (SELECT record_id FROM record_changed)"
         )
-        inputs.take_changed(con, own)
         inputs.normalise_persons(own, self.config)
         own.execute(
             "INSERT INTO person BY NAME SELECT * FROM person_now;"
@@ -216,10 +215,9 @@ class Work:
     def compute(self, *, everything: bool, learn_on: dt.date | None) -> None:
         """Compute ``group_of``: wholly, or where the change reaches; with a new model or the old.
 
-        ``group_then`` keeps what it was.
+        ``record_regrouped``: records whose group was computed.
         """
         own = self.own
-        own.execute("CREATE OR REPLACE TEMP TABLE group_then AS SELECT * FROM group_of")
         own.execute(
             """
             CREATE OR REPLACE TEMP TABLE decision_changed AS
@@ -238,10 +236,15 @@ class Work:
         organisations.group(own)
         own.execute(
             """
-            CREATE OR REPLACE TABLE group_of AS
+            CREATE OR REPLACE TEMP VIEW group_of AS
             SELECT core.record_id, coalesce(first_id, core_id) AS group_id
             FROM core LEFT JOIN row_group ON row_group.record_id = core_id
-            UNION ALL SELECT record_id, group_id FROM organisation_group
+            UNION ALL SELECT record_id, group_id FROM organisation_group;
+            CREATE OR REPLACE TEMP TABLE record_regrouped AS
+            SELECT record_id FROM core_now
+            UNION SELECT record_id FROM core WHERE core_id IN (FROM row_regrouped)
+            UNION SELECT record_id FROM organisation_group
+            UNION SELECT record_id FROM record_changed
             """
         )
         self.clock("groups")
@@ -253,19 +256,11 @@ class Work:
         there = _count(own, "person")
         if there > int(self.meta["learned_records"]) * (1 + refresh.growth):
             return f"the records grew by more than {refresh.growth:.0%}"
+        crowded = _persons_by_value(
+            self.config, OVERGROWN, "held SEMI JOIN held_now USING (kind, value)"
+        )
         overgrown = own.execute(
-            f"""
-            SELECT count(*) FROM (
-                {
-                _persons_by_value(
-                    self.config,
-                    OVERGROWN,
-                    "held SEMI JOIN record_changed USING (record_id)",
-                    whole="held",
-                )
-            }
-            ) ANTI JOIN stop_value USING (kind, value)
-            """
+            f"SELECT count(*) FROM ({crowded}) ANTI JOIN stop_value USING (kind, value)"
         ).fetchall()[0][0]
         return (
             f"{overgrown} identifiers belong to too many persons all at once" if overgrown else None
@@ -292,26 +287,39 @@ class Work:
         )
 
     def _rows(self, learn_on: dt.date | None) -> Parameters:
-        """Bring ``row`` and ``scored`` up to date; make ``row_touched``."""
+        """Bring ``row`` and ``scored`` up to date; make ``row_touched``.
+
+        ``pair_weighed``: pairs of rows of which ``scored`` may say something else.
+        """
         own = self.own
         remainder.make_rows(own)
+        # a core that only grew says what it said: it is joined anew, its pairs keep their scores
+        for table, columns in (("row_differs", "*"), ("row_changed_ids", "* EXCLUDE records")):
+            own.execute(
+                f"""
+                CREATE OR REPLACE TEMP TABLE {table} AS
+                WITH before AS (
+                    SELECT {columns} FROM row WHERE hash(record_id) IN (FROM core_gone)
+                ),
+                now AS (SELECT {columns} FROM row_now)
+                SELECT DISTINCT record_id FROM (
+                    (FROM before EXCEPT FROM now) UNION ALL (FROM now EXCEPT FROM before))
+                """
+            )
+        pairs_of = (
+            "SELECT record_l, record_r FROM scored "
+            "WHERE record_l IN (FROM {rows}) OR record_r IN (FROM {rows})"
+        )
         own.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE row_changed_ids AS
-            WITH before AS (SELECT * FROM row WHERE hash(record_id) IN (FROM core_gone))
-            SELECT record_id FROM (
-                (SELECT * FROM before EXCEPT SELECT * FROM row_now)
-                UNION ALL (SELECT * FROM row_now EXCEPT SELECT * FROM before)
-            ) GROUP BY record_id;
+            f"""
             CREATE OR REPLACE TEMP TABLE row_touched AS
-            SELECT record_id FROM row_changed_ids
-            UNION SELECT record_l FROM scored SEMI JOIN row_changed_ids ON record_id = record_r
-            UNION SELECT record_r FROM scored SEMI JOIN row_changed_ids ON record_id = record_l;
-            DELETE FROM row WHERE record_id IN (SELECT record_id FROM row_changed_ids);
-            INSERT INTO row
-            SELECT row_now.* FROM row_now SEMI JOIN row_changed_ids USING (record_id);
-            DELETE FROM scored WHERE record_l IN (SELECT record_id FROM row_changed_ids)
-                OR record_r IN (SELECT record_id FROM row_changed_ids);
+            FROM row_differs UNION
+            SELECT unnest([record_l, record_r]) FROM ({pairs_of.format(rows="row_differs")});
+            CREATE OR REPLACE TEMP TABLE pair_weighed AS
+            {pairs_of.format(rows="row_changed_ids")};
+            DELETE FROM row WHERE record_id IN (FROM row_differs);
+            INSERT INTO row FROM row_now WHERE record_id IN (FROM row_differs);
+            DELETE FROM scored WHERE (record_l, record_r) IN (FROM pair_weighed)
             """
         )
         if learn_on:
@@ -332,9 +340,11 @@ class Work:
         remainder.make_lone_pairs(own, parameters, self.config, json.loads(self.meta["alone_bits"]))
         own.execute(
             """
-            INSERT INTO row_touched SELECT unnest([record_l, record_r]) FROM (
-                (SELECT * FROM lone_pair EXCEPT SELECT * FROM lone_pair_now)
-                UNION ALL (SELECT * FROM lone_pair_now EXCEPT SELECT * FROM lone_pair));
+            CREATE OR REPLACE TEMP TABLE lone_differs AS
+            (FROM lone_pair EXCEPT FROM lone_pair_now)
+            UNION ALL (FROM lone_pair_now EXCEPT FROM lone_pair);
+            INSERT INTO pair_weighed SELECT record_l, record_r FROM lone_differs;
+            INSERT INTO row_touched SELECT unnest([record_l, record_r]) FROM lone_differs;
             CREATE OR REPLACE TABLE lone_pair AS SELECT * FROM lone_pair_now
             """
         )
@@ -364,12 +374,9 @@ class Work:
             )
         remainder.join_rows(own, parameters, self.config, None if everything else "row_touched")
         own.execute(
-            "DELETE FROM row_group WHERE true"
-            if everything
-            else "DELETE FROM row_group WHERE record_id IN (SELECT record_id FROM row_touched "
-            "UNION ALL SELECT record_id FROM component)"
+            "DELETE FROM row_group WHERE record_id IN (FROM row_regrouped);"
+            "INSERT INTO row_group FROM row_group_now"
         )
-        own.execute("INSERT INTO row_group SELECT * FROM row_group_now")
 
     def _set(self, **values: str) -> None:
         self.meta |= values
@@ -393,15 +400,12 @@ class Work:
         if fresh:
             own.execute(
                 """
-                CREATE OR REPLACE TEMP TABLE record_moved AS
-                SELECT record_id FROM group_of FULL JOIN group_then USING (record_id)
-                WHERE group_of.group_id IS DISTINCT FROM group_then.group_id;
                 CREATE OR REPLACE TEMP TABLE customer_asked AS
                 SELECT DISTINCT customer_id FROM member_now
-                SEMI JOIN record_moved USING (record_id);
+                SEMI JOIN record_regrouped USING (record_id);
                 CREATE OR REPLACE TEMP TABLE group_asked_for AS
                 SELECT DISTINCT group_id FROM group_of WHERE record_id IN (
-                    SELECT record_id FROM record_moved UNION ALL
+                    FROM record_regrouped UNION ALL
                     SELECT record_id FROM member_now SEMI JOIN customer_asked USING (customer_id));
                 CREATE OR REPLACE TEMP TABLE group_assigned AS
                 SELECT * FROM group_of SEMI JOIN group_asked_for USING (group_id);
@@ -426,8 +430,8 @@ class Work:
         self._set(number=str(run.number))
 
     def reached(self, found: ids.Assignment) -> None:
-        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the ends of pairs,
-        of which this run may say something else than the last one."""
+        """Make ``record_told`` and ``pair_told``: numbers of the records, and of the pairs, of
+        which this run may say something else than the last one."""
         own = self.own
         if not self.changes_only:
             return
@@ -439,9 +443,13 @@ class Work:
             SELECT hash(record_id) AS n FROM record_changed
             UNION SELECT hash(record_id) FROM moved_found;
             CREATE OR REPLACE TEMP TABLE pair_told AS
-            FROM record_told UNION FROM node_linked
-            UNION SELECT hash(record_id) FROM row_touched
-            UNION SELECT hash(record_id) FROM component
+            WITH ends AS (
+                FROM pair_linked
+                UNION ALL SELECT hash(record_l), hash(record_r) FROM pair_weighed
+                UNION ALL SELECT hash(record_l) AS n_l, hash(record_r) AS n_r FROM link_told
+                WHERE n_l IN (FROM record_told) OR n_r IN (FROM record_told)
+            )
+            SELECT DISTINCT n_l, n_r, xor(n_l, n_r) AS pair FROM ends
             """
         )
         own.unregister("moved_found")
@@ -462,25 +470,19 @@ class Work:
         }
 
 
-def _persons_by_value(
-    config: IdentityConfig, times: int, relation: str, whole: str | None = None
-) -> str:
+def _persons_by_value(config: IdentityConfig, times: int, held: str) -> str:
     """SQL: ``kind``, ``value``, ``persons`` of identifiers with more persons than allowed.
 
     Persons are told apart by the family name and the first letter of the given name, so that a
-    busy person with many spellings is no crowd. With ``whole``, the values of ``relation`` are
-    counted over that.
+    busy person with many spellings is no crowd.
     """
     limits = " ".join(
         f"WHEN '{kind}' THEN {rule.max_persons * times}" for kind, rule in config.kinds.items()
     )
-    counted = relation if whole is None else (
-        f"{whole} WHERE link <> 'none' AND (kind, value) IN (SELECT (kind, value) FROM {relation})"
-    )  # fmt: skip
     return (
         "SELECT kind, value, "
         "count(DISTINCT family_latin || '|' || left(given_latin, 1)) AS persons "
-        f"FROM (SELECT * FROM {counted}) AS held_asked JOIN person USING (record_id) "
+        f"FROM (SELECT held.* FROM {held}) JOIN person USING (record_id) "
         f"WHERE link NOT IN ('none', 'unique') GROUP BY kind, value "
         f"HAVING persons > CASE kind {limits} END"
     )

@@ -42,14 +42,14 @@ _TYPES = {"created_at": "TIMESTAMP", "updated_at": "TIMESTAMP", "is_deleted": "B
 def look(
     con: duckdb.DuckDBPyConnection, own: duckdb.DuckDBPyConnection, records: str, identifiers: str
 ) -> None:
-    """Make ``seen_now`` (what each record and its identifiers hold, as a number) in ``own``.
+    """Make ``seen_now`` in ``own``: ``n``, a record's number; ``content``, all it says as one.
 
     Views ``input_record`` and ``input_identifier`` are made in ``con``: the inputs in one shape.
     Deleted records are left out here, so that to the rest they are not there. Organisations, of
     which there are few, are copied wholly (``organisation``).
 
     Raises:
-        ConfigError: a column is missing, or a record_id is missing or not unique.
+        ConfigError: a column is missing, or a record_id, or its number, is missing or not unique.
     """
     selects = []
     for relation, columns, needed in (
@@ -71,12 +71,17 @@ def look(
         f"CREATE OR REPLACE TEMP VIEW input_identifier AS SELECT * FROM ({selects[1]}) "
         "WHERE value_normalised IS NOT NULL"
     )
-    rows, ids, known = con.execute(
-        "SELECT count(*), count(DISTINCT record_id), count(*) FILTER "
-        f"(entity IN ('person', 'organisation')) FROM {records}"
+    rows, numbers, known = con.execute(
+        "SELECT count(*), count(DISTINCT hash(record_id)) FILTER (record_id IS NOT NULL), "
+        f"count(*) FILTER (entity IN ('person', 'organisation')) FROM {records}"
     ).fetchall()[0]
-    if rows != ids:
-        raise ConfigError(f"identity: {rows - ids} of {rows} rows of {records} lack or repeat ids")
+    if rows != numbers:
+        ids = con.execute(f"SELECT count(DISTINCT record_id) FROM {records}").fetchall()[0][0]
+        raise ConfigError(
+            f"identity: {rows - ids} of {rows} rows of {records} lack or repeat ids"
+            if rows != ids
+            else f"identity: {ids - numbers} record ids have the number of another one"
+        )
     if rows != known:
         raise ConfigError(
             f"identity: entity is neither person nor organisation in {rows - known} of {rows} rows "
@@ -87,11 +92,11 @@ def look(
         own,
         """
         WITH held_content AS (
-            SELECT record_id, sum(hash(input_identifier)::HUGEINT) AS content
-            FROM input_identifier GROUP BY record_id
+            SELECT hash(record_id) AS n, sum(hash(input_identifier)::HUGEINT) AS content
+            FROM input_identifier GROUP BY n
         )
-        SELECT record_id, source, entity, hash(hash(input_record), held_content.content) AS content
-        FROM input_record LEFT JOIN held_content USING (record_id)
+        SELECT hash(record_id) AS n, hash(hash(input_record), held_content.content) AS content
+        FROM input_record LEFT JOIN held_content ON n = hash(record_id)
         """,
         "TEMP TABLE seen_now",
     )
@@ -99,11 +104,17 @@ def look(
 
 
 def copy(
-    con: duckdb.DuckDBPyConnection, into: duckdb.DuckDBPyConnection, query: str, table: str
+    con: duckdb.DuckDBPyConnection,
+    into: duckdb.DuckDBPyConnection,
+    query: str,
+    table: str,
+    *,
+    add: bool = False,
 ) -> None:
-    """Create ``table`` of ``into`` from a query on ``con``, without holding it twice."""
+    """Create ``table`` of ``into`` from a query on ``con``, or ``add`` to it; it is held once."""
     into.register("copied", con.execute(query).fetch_record_batch(50_000))
-    into.execute(f"CREATE OR REPLACE {table} AS SELECT * FROM copied")
+    start = f"INSERT INTO {table} BY NAME" if add else f"CREATE OR REPLACE {table} AS"
+    into.execute(f"{start} SELECT * FROM copied")
     into.unregister("copied")
 
 
@@ -129,42 +140,44 @@ def empty(own: duckdb.DuckDBPyConnection) -> None:
         CREATE OR REPLACE TABLE scored (record_l VARCHAR, record_r VARCHAR);
         CREATE OR REPLACE TABLE lone_pair (record_l VARCHAR, record_r VARCHAR, weight DOUBLE);
         CREATE OR REPLACE TABLE row_group (record_id VARCHAR, first_id VARCHAR);
-        CREATE OR REPLACE TABLE group_of (record_id VARCHAR, group_id VARCHAR);
         CREATE OR REPLACE TABLE decision_then (record_l VARCHAR, record_r VARCHAR, kind VARCHAR);
         """
     )
 
 
-def differences(own: duckdb.DuckDBPyConnection) -> None:
-    """Make ``record_changed`` (``record_id``): new, changed and gone; bring ``seen`` up to date."""
+def take_changed(con: duckdb.DuckDBPyConnection, own: duckdb.DuckDBPyConnection) -> None:
+    """Make ``record_changed`` (``record_id``): new, changed and gone; bring ``seen`` up to date.
+
+    ``input_record`` and ``input_identifier`` in ``own`` are what the changed persons say now.
+    """
+    own.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE number_changed AS
+        SELECT n FROM (SELECT hash(record_id) AS n, content FROM seen) AS seen
+        FULL JOIN seen_now USING (n) WHERE seen.content IS DISTINCT FROM seen_now.content
+        """
+    )
+    copy(own, con, "FROM number_changed", "TEMP TABLE number_changed")
+    for table in ("input_record", "input_identifier"):
+        copy(
+            con,
+            own,
+            f"SELECT * FROM {table} WHERE hash(record_id) IN (FROM number_changed)",
+            f"TEMP TABLE {table}",
+        )
+    con.execute("DROP VIEW input_record; DROP VIEW input_identifier; DROP TABLE number_changed")
     own.execute(
         """
         CREATE OR REPLACE TEMP TABLE record_changed AS
-        SELECT record_id FROM seen FULL JOIN seen_now USING (record_id)
-        WHERE seen.content IS DISTINCT FROM seen_now.content;
-        CREATE OR REPLACE TABLE seen AS SELECT * FROM seen_now;
-        DROP TABLE seen_now;
+        SELECT record_id FROM input_record
+        UNION SELECT record_id FROM seen WHERE hash(record_id) IN (FROM number_changed);
+        DELETE FROM seen WHERE hash(record_id) IN (FROM number_changed);
+        INSERT INTO seen SELECT record_id, source, entity, content
+        FROM input_record JOIN seen_now ON n = hash(record_id);
+        DELETE FROM input_record WHERE entity <> 'person';
+        DROP TABLE seen_now
         """
     )
-
-
-def take_changed(con: duckdb.DuckDBPyConnection, own: duckdb.DuckDBPyConnection) -> None:
-    """Make ``input_record`` and ``input_identifier`` in ``own``: changed records of persons."""
-    copy(own, con, "FROM record_changed", "TEMP TABLE record_changed")
-    copy(
-        con,
-        own,
-        "SELECT * FROM input_record SEMI JOIN record_changed USING (record_id) "
-        "WHERE entity = 'person'",
-        "TEMP TABLE input_record",
-    )
-    copy(
-        con,
-        own,
-        "SELECT * FROM input_identifier SEMI JOIN record_changed USING (record_id)",
-        "TEMP TABLE input_identifier",
-    )
-    con.execute("DROP VIEW input_record; DROP VIEW input_identifier; DROP TABLE record_changed")
 
 
 def normalise_persons(con: duckdb.DuckDBPyConnection, config: IdentityConfig) -> None:

@@ -43,6 +43,9 @@ from customer360.identity.inputs import copy
 MOST_REVIEWS = 5_000
 """Nobody looks at more; the most doubtful are kept."""
 
+PAIR = "xor(hash(record_l), hash(record_r))"
+"""SQL: the number of a pair of records, made of theirs."""
+
 
 def write(
     own: duckdb.DuckDBPyConnection,
@@ -84,7 +87,10 @@ def _write_all(
     own: duckdb.DuckDBPyConnection, con: duckdb.DuckDBPyConnection, config: IdentityConfig
 ) -> None:
     # kept: reviews and explanations are asked from the store
-    own.execute(f"CREATE OR REPLACE TABLE link_told AS {links_query(config)}")
+    own.execute(
+        f"CREATE OR REPLACE TABLE link_told AS {links_query(config)};"
+        "CREATE OR REPLACE TABLE link_doubtful AS FROM link_told WHERE verdict = 'review'"
+    )
     for name, query in (
         ("customer_records", _CUSTOMER_RECORDS.format(where="true")),
         ("customer_identifiers", _CUSTOMER_IDENTIFIERS.format(where="true")),
@@ -114,27 +120,32 @@ def _write_changes(
         copy(own, con, f"FROM {table}", f"TEMP TABLE {table}")
     of_record = "hash(record_id) IN (FROM record_told)"
     of_value = "value IN (FROM value_told)"
-    of_pair = "(hash(record_l) IN (FROM pair_told) OR hash(record_r) IN (FROM pair_told))"
-    own.execute(f"DELETE FROM link_told WHERE {of_pair}")
-    own.execute(f"INSERT INTO link_told BY NAME {links_query(config, changes_only=True)}")
+    of_pair = f"{PAIR} IN (SELECT pair FROM pair_told)"
+    own.execute(
+        "CREATE OR REPLACE TEMP TABLE customer_told AS SELECT * FROM record_customer "
+        "WHERE hash(record_id) IN (SELECT unnest([n_l, n_r]) FROM pair_told);"
+        f"CREATE OR REPLACE TEMP TABLE link_now AS {links_query(config, changes_only=True)};"
+        f"DELETE FROM link_told WHERE {of_pair}; INSERT INTO link_told FROM link_now;"
+        f"DELETE FROM link_doubtful WHERE {of_pair};"
+        "INSERT INTO link_doubtful FROM link_now WHERE verdict = 'review'"
+    )
     for name, where, query in (
         ("customer_records", of_record, _CUSTOMER_RECORDS.format(where=of_record)),
         ("customer_identifiers", of_value, _CUSTOMER_IDENTIFIERS.format(where=of_value)),
         ("record_memberships", of_record, _RECORD_MEMBERSHIPS.format(where=of_record)),
         ("record_persons", of_record, _RECORD_PERSONS.format(where=of_record)),
-        ("identity_links", of_pair, f"SELECT * FROM link_told WHERE {of_pair}"),
+        ("identity_links", of_pair, "SELECT * FROM link_now"),
         ("identity_changes", "false", _CHANGES.format(where=f"number = {run.number}")),
     ):
         con.execute(f"DELETE FROM identity.{name} WHERE {where}")
-        columns = [row[0] for row in con.execute(f"DESCRIBE identity.{name}").fetchall()]
-        copy(own, con, f"SELECT {', '.join(columns)} FROM ({query})", "TEMP TABLE told_now")
-        con.execute(f"INSERT INTO identity.{name} BY NAME FROM told_now")
+        copy(own, con, query, f"identity.{name}", add=True)
 
 
 def _memory(
     own: duckdb.DuckDBPyConnection, engine: Engine, run: ids.Run, *, changes_only: bool
 ) -> None:
-    """Temporary copies of the memory's small tables, and ``record_customer`` of this run.
+    """Temporary copies of the memory's small tables; ``record_customer`` of this run, and
+    ``membership``: which record was known to be which customer, and when.
 
     With ``changes_only``, of the customers those that began in this run.
     """
@@ -167,26 +178,31 @@ def _memory(
         own.register("memory_read", table)
         own.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM memory_read")
         own.unregister("memory_read")
-    own.execute(
-        "CREATE OR REPLACE TEMP TABLE record_customer AS SELECT record_id, customer_id FROM member "
-        "WHERE closed IS NULL"
-    )
-    own.execute(
-        "CREATE OR REPLACE TEMP TABLE present AS "
-        + (
-            "SELECT DISTINCT customer_id FROM record_customer"
-            if changes_only
-            else "SELECT customer_id FROM memory_customer WHERE closed IS NULL"
-        )
-    )
+    remembered = """
+        SELECT member.record_id, customer_id,
+            CASE WHEN opened.number > 1 THEN opened.as_of::TIMESTAMP END AS learned_from,
+            closed.as_of::TIMESTAMP AS learned_to
+        FROM member
+        JOIN memory_run AS opened ON opened.number = member.opened
+        LEFT JOIN memory_run AS closed ON closed.number = member.closed
+    """
+    customers_of = "SELECT record_id, customer_id FROM member_now"
     if not run.writes:  # nothing is kept: what this run would say stands in its own tables only
-        own.execute(
-            "CREATE OR REPLACE TEMP TABLE record_customer AS SELECT record_id, customer_id "
-            "FROM group_assigned JOIN group_customer USING (group_id) UNION ALL "
-            "SELECT record_id, customer_id FROM member_now "
-            "WHERE record_id IN (SELECT record_id FROM group_of) "
-            "AND record_id NOT IN (SELECT record_id FROM group_assigned)"
-        )
+        customers_of = """
+            SELECT record_id, customer_id
+            FROM group_assigned JOIN group_customer USING (group_id) UNION ALL
+            SELECT record_id, customer_id FROM member_now
+            WHERE record_id IN (SELECT record_id FROM group_of)
+                AND record_id NOT IN (SELECT record_id FROM group_assigned)
+        """
+        remembered += """
+            UNION ALL SELECT record_id, customer_id, NULL, NULL FROM record_customer
+            ANTI JOIN member USING (record_id)
+        """
+    own.execute(
+        f"CREATE OR REPLACE TEMP VIEW record_customer AS {customers_of};"
+        f"CREATE OR REPLACE TEMP VIEW membership AS {remembered}"
+    )
 
 
 _CUSTOMER_RECORDS = """
@@ -198,29 +214,16 @@ _RECORD_PERSONS = """
 SELECT record_id, family, birthday, road_home, estate_home FROM person WHERE {where}
 """
 
-_MEMBERSHIP = """
-    SELECT member.record_id, customer_id,
-        CASE WHEN opened.number > 1 THEN opened.as_of::TIMESTAMP END AS learned_from,
-        closed.as_of::TIMESTAMP AS learned_to
-    FROM member
-    JOIN memory_run AS opened ON opened.number = member.opened
-    LEFT JOIN memory_run AS closed ON closed.number = member.closed
-    UNION ALL
-    SELECT record_id, customer_id, NULL, NULL FROM record_customer
-    ANTI JOIN member USING (record_id)
-"""
-
-_RECORD_MEMBERSHIPS = f"""
+_RECORD_MEMBERSHIPS = """
 SELECT record_id, customer_id, coalesce(learned_from, created_at) AS learned_from, learned_to
-FROM ({_MEMBERSHIP}) JOIN person USING (record_id) WHERE {{where}}
+FROM membership JOIN person USING (record_id) WHERE {where}
 """
 
-_CUSTOMER_IDENTIFIERS = f"""
-WITH membership AS ({_MEMBERSHIP}),
-known AS (
+_CUSTOMER_IDENTIFIERS = """
+WITH known AS (
     SELECT customer_id, told_kind AS kind, value, held.record_id, is_verified, first_at, last_at,
         valid_to, link, created_at, learned_from, learned_to
-    FROM (SELECT * FROM held WHERE kind <> 'home' AND {{where}}) AS held
+    FROM (SELECT * FROM held WHERE kind <> 'home' AND {where}) AS held
     JOIN membership USING (record_id) JOIN person USING (record_id)
 ),
 -- a number whose use by one customer ends before another's begins has changed hands
@@ -255,7 +258,7 @@ WITH RECURSIVE
 -- a merge that was undone leads nowhere: its old id is a customer again, or went elsewhere later
 last_merge AS (
     SELECT old_id, max(number) AS number FROM memory_change WHERE reason = 'merge'
-        AND old_id NOT IN (SELECT customer_id FROM present) GROUP BY old_id
+        AND old_id NOT IN (SELECT customer_id FROM member_now) GROUP BY old_id
 ),
 led AS (
     SELECT old_id, new_id, reason = 'merge' AS is_whole
@@ -269,17 +272,21 @@ reached AS (
     FROM reached JOIN led ON led.old_id = reached.new_id
 )
 SELECT old_id, new_id, CASE WHEN bool_or(is_whole) THEN 'merge' ELSE 'split' END AS reason
-FROM reached SEMI JOIN present ON present.customer_id = new_id
+FROM reached SEMI JOIN member_now ON member_now.customer_id = new_id
 WHERE old_id <> new_id GROUP BY old_id, new_id ORDER BY old_id, new_id
 """
 
 
 def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
-    """SQL over the store: ``identity_links``; needs ``record_customer``, or ``pair_told`` too."""
+    """SQL over the store: ``identity_links``; needs ``record_customer``.
+
+    With ``changes_only`` of ``pair_told``; ``customer_told``: the customers of these.
+    """
     low, high = config.review
+    customer = "customer_told" if changes_only else "record_customer"
     of_core, of_row = (
-        f"({one} IN (FROM pair_told) OR {other} IN (FROM pair_told))" if changes_only else "true"
-        for one, other in (("n_l", "n_r"), ("hash(record_l)", "hash(record_r)"))
+        f"{pair} IN (SELECT pair FROM pair_told)" if changes_only else "true"
+        for pair in ("xor(n_l, n_r)", PAIR)
     )
     return f"""
     WITH told AS (
@@ -290,8 +297,8 @@ def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
             [{{'field': 'name', 'degree': name, 'weight': NULL::FLOAT}},
              {{'field': 'birthday', 'degree': birthday, 'weight': NULL::FLOAT}}] AS reasons, against
         FROM ({cores.links_query(config, of_core)})
-        JOIN record_customer AS one ON hash(one.record_id) = n_l
-        JOIN record_customer AS other ON hash(other.record_id) = n_r
+        JOIN {customer} AS one ON hash(one.record_id) = n_l
+        JOIN {customer} AS other ON hash(other.record_id) = n_r
         UNION ALL
         SELECT record_l, record_r, CASE WHEN is_lone THEN 'only one of the name'
                 ELSE coalesce(rule, 'model') END, [],
@@ -306,22 +313,21 @@ def links_query(config: IdentityConfig, *, changes_only: bool = False) -> str:
                 OR (linked AND one.customer_id <> other.customer_id) THEN 'review'
             WHEN one.customer_id = other.customer_id THEN 'linked' ELSE 'refused' END AS verdict
     FROM told
-    JOIN record_customer AS one ON one.record_id = record_l
-    JOIN record_customer AS other ON other.record_id = record_r
+    JOIN {customer} AS one ON one.record_id = record_l
+    JOIN {customer} AS other ON other.record_id = record_r
     """
 
 
 def _reviews(config: IdentityConfig) -> str:
-    """SQL: the doubtful pairs of ``link_told`` that nobody decided yet, one a pair of customers."""
+    """SQL: the pairs of ``link_doubtful`` that nobody decided yet, one a pair of customers."""
     return f"""
     SELECT record_l AS record_a, record_r AS record_b, one.customer_id AS customer_a,
         other.customer_id AS customer_b, coalesce(probability, 0.5) AS probability, together,
         rule AS why, kinds, reasons, against
-    FROM link_told
+    FROM link_doubtful
     JOIN record_customer AS one ON one.record_id = record_l
     JOIN record_customer AS other ON other.record_id = record_r
     ANTI JOIN decision USING (record_l, record_r)
-    WHERE verdict = 'review'
     QUALIFY row_number() OVER (
         PARTITION BY least(one.customer_id, other.customer_id),
             greatest(one.customer_id, other.customer_id), together

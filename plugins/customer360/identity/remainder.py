@@ -431,7 +431,10 @@ def make_pairs(con: duckdb.DuckDBPyConnection, changed: str | None) -> None:
 def score(
     con: duckdb.DuckDBPyConnection, parameters: Parameters, pairs: str, *, candidates: bool
 ) -> None:
-    """Add the pairs of table ``pairs`` that ``scored`` lacks to it, without the hopeless ones."""
+    """Add the pairs of table ``pairs`` that ``scored`` lacks to it, without the hopeless ones.
+
+    They are added to ``pair_weighed``, too.
+    """
     logging.getLogger("splink").setLevel(logging.ERROR)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE pair_scoring AS "
@@ -447,9 +450,10 @@ def score(
         "WHERE record_id IN (SELECT join_key_l FROM pair_scoring UNION ALL "
         "SELECT join_key_r FROM pair_scoring)"
     )
+    # the settings are those that training has checked
     linker = Linker(
         api.register("row_scoring"), splink_settings(fields, parameters, NO_BLOCKING),
-        log_level=None,
+        log_level=None, validate_settings=False,
     )  # fmt: skip
     for column in _frequency_columns(fields):
         linker.table_management.register_term_frequency_lookup(api.register(f"tf_{column}"), column)
@@ -459,7 +463,10 @@ def score(
     links.store(con, fields, parameters, predicted.physical_name, strict=True, more={
         "is_candidate": "true" if candidates else "false"})  # fmt: skip
     predicted.drop_table_from_database_and_remove_from_cache()
-    con.execute("DROP TABLE pair_scoring; DROP TABLE row_scoring")
+    con.execute(
+        "INSERT INTO pair_weighed SELECT join_key_l, join_key_r FROM pair_scoring;"
+        "DROP TABLE pair_scoring; DROP TABLE row_scoring"
+    )
 
 
 def empty_scores(con: duckdb.DuckDBPyConnection) -> None:
@@ -477,7 +484,7 @@ def join_rows(
     """Make ``row_group_now`` (``record_id``, ``first_id``): rows that are one customer, of >= 2.
 
     With ``touched``, a table of ``record_id``, only the components that hold one of those are
-    joined; ``component`` says which rows these have.
+    joined; ``row_regrouped`` are their rows, and those touched that are in none.
     """
     threshold_bits = _bits(config.threshold)
     con.execute(
@@ -502,12 +509,25 @@ def join_rows(
         "FROM component_found JOIN row_number USING (n)"
     )
     con.unregister("component_found")
+    regrouped = (
+        "SELECT record_id FROM row UNION SELECT record_id FROM row_group"
+        if touched is None
+        else f"FROM {touched} UNION SELECT record_id FROM component"
+    )
     con.execute(
         f"""
+        CREATE OR REPLACE TEMP TABLE row_regrouped AS {regrouped};
         CREATE OR REPLACE TEMP TABLE component_pair AS
         SELECT one.record_id AS record_l, other.record_id AS record_r
         FROM component AS one JOIN component AS other USING (component)
-        WHERE one.record_id < other.record_id AND one.size BETWEEN 3 AND {WHOLE_COMPONENT}
+        WHERE one.record_id < other.record_id AND one.size BETWEEN 3 AND {WHOLE_COMPONENT};
+        -- compared for a component that is no more
+        CREATE OR REPLACE TEMP TABLE pair_stale AS
+        SELECT record_l, record_r FROM scored ANTI JOIN component_pair USING (record_l, record_r)
+        ANTI JOIN lone_pair USING (record_l, record_r)
+        WHERE NOT is_candidate AND record_l IN (FROM row_regrouped);
+        DELETE FROM scored WHERE (record_l, record_r) IN (FROM pair_stale);
+        INSERT INTO pair_weighed FROM pair_stale
         """
     )
     score(con, parameters, "component_pair", candidates=False)
