@@ -264,6 +264,7 @@ def made_up_company(file: Path, customers: int) -> duckdb.DuckDBPyConnection:
                 || case when hash(range, 6) % 2 = 0 then '，再也不来了' else '，很满意' end
                 || ['', '，下次再买', '，说明书看不懂', '，师傅很专业'][
                     1 + (hash(range, 8) % 4)::int]
+                || '，' || hash(range, 9) % 1000000  -- hardly two say the same
                 as body
         from range({customers} * 2);
         """
