@@ -128,7 +128,7 @@ def read(connection: duckdb.DuckDBPyConnection, customer: str) -> int:
 
 
 def measure(path: Path, customers: int, asked: int) -> dict[str, float]:
-    """Milliseconds of a page, and of processor in it, over random customers, one connection open."""
+    """Milliseconds of a page, and of processor in it, over random customers; one connection."""
     with duckdb.connect(str(path), read_only=True, config=READ_WITH) as connection:
         names = connection.execute(
             f"select {CUSTOMER.format(number=f'(hash(place, 7) % {customers})')} "
