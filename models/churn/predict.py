@@ -181,13 +181,18 @@ def _rhythm(texts: _Texts) -> Told:
     gap = texts.number("gap_median_days")
     gap = np.where(np.isfinite(gap), gap, texts.number("gap_mean_days"))
     once = ~np.isfinite(gap)
+    # Who buys rarely is not late, and all the same is not expected within the horizon.
+    horizon = texts.model.horizon_days
+    rare = ~once & (gap > horizon)
     words = [
         f"bought only once, {_ago(int(days))}"
         if single
         else f"last purchase {_ago(int(days))}; usually every {_days(usual)}"
-        for days, usual, single in zip(recency, gap, once, strict=True)
+        + (f", which is more than the {horizon} looked ahead" if seldom else "")
+        for days, usual, single, seldom in zip(recency, gap, once, rare, strict=True)
     ]
-    return _words(words), once | (recency > gap), ~once & (recency <= gap)
+    late = once | rare | (recency > gap)
+    return _words(words), late, ~late
 
 
 @lru_cache(maxsize=10_000)

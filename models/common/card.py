@@ -218,8 +218,11 @@ def bars_picture(
     axes.barh(
         [names[place] for place in order], [values[place] for place in order], 0.6, color=_BLUE
     )
-    # Two bars are as thick as seven.
-    axes.set_ylim(-0.6, max(len(order), 6) - 0.4)
+    # Two bars are as thick as seven, and long names leave the title the whole width.
+    figure.set_figheight(1.2 + 0.45 * max(len(order), 2))
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    axes.set_title("")
+    figure.suptitle(title, fontsize=axes.title.get_fontsize())
     if line is not None:
         axes.axvline(line, color=_RED, linestyle="--")
     axes.set_xlabel(label)

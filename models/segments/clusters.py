@@ -23,6 +23,8 @@ MIN_SHARE, MAX_SHARE = 0.02, 0.50
 MIN_ROWS = 100
 SAMPLE = 20_000
 NEW_GROUP_DISTANCE = 1.0
+STAY = 0.8
+"""Who was in a group stays until another centre's squared distance is under so much of its own."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,23 @@ class Clusters:
     labels: list[int]
     names: list[str]
 
-    def predict(self, frame: pd.DataFrame) -> NDArray[np.int64]:
-        """Stable number of the nearest group, one a row."""
+    def predict(self, frame: pd.DataFrame, held: pd.Series | None = None) -> NDArray[np.int64]:
+        """Stable number of the nearest group, one a row.
+
+        Args:
+            frame: one row a customer.
+            held: the number that each row had before, missing where it had none. Who lives near a
+                border keeps it, and does not come and go from week to week.
+        """
         scores = normal_scores(_matrix(frame, self.features), self.quantiles)
         distance = ((scores[:, None, :] - self.centroids[None, :, :]) ** 2).sum(axis=2)
-        return np.asarray(self.labels)[distance.argmin(axis=1)]
+        place = distance.argmin(axis=1)
+        if held is not None:
+            before = pd.Index(self.labels).get_indexer(pd.Index(held))
+            rows = np.arange(len(frame))
+            stays = (before >= 0) & (distance[rows, place] >= STAY * distance[rows, before])
+            place = np.where(stays, before, place)
+        return np.asarray(self.labels)[place]
 
 
 def normal_scores(values: Floats, quantiles: Floats) -> Floats:
@@ -240,12 +254,16 @@ def _degree(score: float) -> str:
     return f"very {word}" if abs(score) >= 1.0 else word
 
 
-def profile(frame: pd.DataFrame, clusters: Clusters, texts: int = 3) -> pd.DataFrame:
+def profile(
+    frame: pd.DataFrame, clusters: Clusters, numbers: NDArray[np.int64], texts: int = 3
+) -> pd.DataFrame:
     """What each group is, in its own numbers beside everyone's.
+
+    Args:
+        numbers: the group of each row.
 
     Returns ``segment`` (stable number), ``name``, ``customers``, ``share`` and ``description``.
     """
-    numbers = clusters.predict(frame)
     medians = frame[clusters.features].median()
     rows = []
     for place, (label, name) in enumerate(zip(clusters.labels, clusters.names, strict=True)):
@@ -254,8 +272,8 @@ def profile(frame: pd.DataFrame, clusters: Clusters, texts: int = 3) -> pd.DataF
         strongest = np.argsort(-np.abs(centroid), kind="stable")[:texts]
         said = [
             f"{clusters.features[one].replace('_', ' ')} "
-            f"{members[clusters.features[one]].median():,.4g} "
-            f"(all: {medians[clusters.features[one]]:,.4g})"
+            f"{_amount(members[clusters.features[one]].median())} "
+            f"(all: {_amount(medians[clusters.features[one]])})"
             for one in strongest
         ]
         rows.append(
@@ -268,6 +286,10 @@ def profile(frame: pd.DataFrame, clusters: Clusters, texts: int = 3) -> pd.DataF
             }
         )
     return pd.DataFrame(rows).sort_values("segment", ignore_index=True)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def movement(before: pd.Series, after: pd.Series) -> pd.DataFrame:

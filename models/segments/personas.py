@@ -22,8 +22,8 @@ from models.segments.clusters import Clusters, fit_clusters, profile
 Floats = NDArray[np.float64]
 QUARTER_DAYS = 91
 GROUPS = 5
-"""On the demo five told more of next quarter's spend than tiers and stayed put from week to week
-(adjusted Rand .90); six to eight told little more and moved people to and fro (.83 to .88)."""
+"""On the demo five told more of next quarter's spend than tiers and moved few people from week to
+week; six to eight told little more and moved more."""
 
 # Feature -> what a customer is called who is high, or low, in it.
 WORDS: dict[str, tuple[str, str]] = {
@@ -165,7 +165,7 @@ def persona_card(
 ) -> ModelCard:
     """Card: who the groups are, and what they are worth beside tiers."""
     metrics = evaluation.metrics
-    groups = profile(frame, clusters)
+    groups = profile(frame, clusters, clusters.predict(frame))
     better = metrics["explained_of_log"] > metrics["tiers_explained_of_log"]
     return ModelCard(
         title="Personas: groups of customers by how they buy",

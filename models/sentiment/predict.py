@@ -54,6 +54,8 @@ def aspect_sentiment(model: Scorer, texts: Sequence[str]) -> pd.DataFrame:
     for aspect, mentions in found.items():
         values = np.full(len(texts), np.nan)
         if mentions:
-            values[[row for row, _ in mentions]] = predict(model, [said for _, said in mentions])
+            # Many say the same few words of an aspect.
+            which, distinct = pd.factorize(np.array([said for _, said in mentions], dtype=object))
+            values[[row for row, _ in mentions]] = predict(model, distinct.tolist())[which]
         frame[aspect] = values
     return frame

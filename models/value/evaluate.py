@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 Floats = NDArray[np.float64]
 # What is forecast -> the column that holds what came.
 TARGETS = {"orders": "future_orders", "spend": "future_spend_cents"}
+MOST_OFF = 2.0
 
 
 def figures(label_orders: Floats, label: Floats, forecast: Floats) -> dict[str, float]:
@@ -49,10 +50,15 @@ def compare(
 
 
 def shortfall(table: pd.DataFrame, target: str) -> pd.Series:
-    """How far each candidate stays behind the best, summed over AUC, top tenth and error."""
+    """How far each candidate stays behind the best, summed over AUC, top tenth and error.
+
+    Where most customers buy nothing, forecasting nothing has a small error: a candidate whose total
+    is off by more than ``MOST_OFF`` comes behind all others.
+    """
     rows = table[table["target"] == target].set_index("forecast")
     return (
         (rows["auc"].max() - rows["auc"]).fillna(0.0)
         + (rows["top_tenth"].max() - rows["top_tenth"])
         + (rows["error"] - rows["error"].min())
+        + 10.0 * ((rows["total"] > MOST_OFF) | (rows["total"] < 1.0 / MOST_OFF))
     )

@@ -36,6 +36,8 @@ BLENDS = {"blend": 1 / 2, "blend, mostly boosting": 1 / 3, "blend, mostly till y
 CANDIDATES = (*BLENDS, BOOSTING, BTYD, QUARTER, LAST_PERIOD, RECENCY)
 # How far the last window's total may move a forecast.
 MOST_FRESH = 2.0
+# A steeper level would follow the few who buy most and nobody else.
+MOST_POWER = 3.0
 LOW, HIGH = 0.1, 0.9
 _INTERVAL_BINS = 20
 # Inputs whose drift is watched, and the forecast itself.
@@ -394,14 +396,18 @@ def losses(forecast: Mapping[str, Floats], frame: pd.DataFrame) -> Floats:
 
 
 def fit_level(raw: Floats, label: Floats) -> Level:
-    """Poisson regression of the label on the logarithm of the forecast (Newton steps)."""
+    """Poisson regression of the label on the logarithm of the forecast (Newton steps).
+
+    Whatever the slope, the forecasts then have the label's sum.
+    """
     logs = np.log(np.maximum(raw, 1e-4))
     scale = max(float(label.mean()), 1e-9)
-    design = np.column_stack([logs, np.ones_like(logs)])
-    weights = np.array([1.0, np.log(scale) - np.log(np.maximum(raw, 1e-4).mean())])
+    # Centred, so that slope and level do not pull at each other, however large the amounts are.
+    design = np.column_stack([logs - logs.mean(), np.ones_like(logs)])
+    weights = np.array([1.0, -np.log(np.exp(design[:, 0]).mean())])
     target = label / scale
-    for _ in range(60):
-        mean = np.exp(np.clip(design @ weights, -30, 30)) / scale
+    for _ in range(100):
+        mean = np.exp(np.clip(design @ weights, -30, 30))
         gradient = design.T @ (mean - target) + 1e-3 * (weights - [1.0, weights[1]])
         curve = design.T @ (design * mean[:, None]) + 1e-3 * np.eye(2)
         step = np.clip(np.linalg.solve(curve, gradient), -1.0, 1.0)
@@ -409,10 +415,9 @@ def fit_level(raw: Floats, label: Floats) -> Level:
         if np.abs(step).max() < 1e-9:
             break
     # A forecast that falls as the raw one rises would turn the ranking round.
-    if weights[0] <= 0.05:
-        mean_raw = max(float(np.maximum(raw, 1e-4).mean()), 1e-9)
-        return Level(1.0, float(np.log(scale / mean_raw)))
-    return Level(float(weights[0]), float(weights[1]))
+    power = float(weights[0]) if 0.05 < weights[0] < MOST_POWER else 1.0
+    level = Level(power)
+    return Level(power, float(np.log(scale / max(level.apply(raw).mean(), 1e-9))))
 
 
 def fit_interval(forecast: Floats, label: Floats) -> Interval:

@@ -787,21 +787,29 @@ class Config(Strict):
 Declared = TypeVar("Declared", CompanySources, Audiences, Policies)
 
 
-def _section(path: Path, company: str) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """A file of ``config/``: its sections by name.
+
+    Raises:
+        ConfigError: it is no YAML in UTF-8, with the line and what is wrong there, or no sections.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path.name}: not found in {path.parent}") from None
-    try:
-        document = yaml.load(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(
-            f"{path.name}{line}: not valid YAML: {getattr(error, 'problem', '')}"
+            f"{path.name}{line}: not valid YAML in UTF-8" + (f": {problem}" if problem else "")
         ) from None
-    if not isinstance(document, dict):
+    if not isinstance(document or {}, dict):
         raise ConfigError(f"{path.name}: must hold one section a company")
+    return document or {}
+
+
+def _section(path: Path, company: str) -> dict[str, Any]:
+    if not path.exists():
+        raise ConfigError(f"{path.name}: not found in {path.parent}")
+    document = read_document(path)
     if company not in document:
         raise ConfigError(
             f"{path.name}: has no company '{company}'; it has {', '.join(map(str, document))}. "
@@ -904,6 +912,6 @@ def load_sources(settings: Settings) -> CompanySources:
 def companies(settings: Settings) -> dict[str, CompanySources]:
     """Every company in sources.yml (the dbt sources are declared for all of them)."""
     path = settings.config_dir / "sources.yml"
-    document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    document = read_document(path)
     stamp = path.stat().st_mtime_ns
     return {str(company): _load(path, str(company), CompanySources, stamp) for company in document}

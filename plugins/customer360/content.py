@@ -75,6 +75,12 @@ def table_names(connection: duckdb.DuckDBPyConnection, alias: str) -> list[str]:
     return [name for name in names if name not in (INFO_TABLE, TABLES_TABLE)]
 
 
+def has_table(connection: duckdb.DuckDBPyConnection, alias: str, table: str) -> bool:
+    """Whether an attached database has a table of this name."""
+    query = "select 1 from duckdb_tables() where database_name = ? and table_name = ?"
+    return connection.execute(query, [alias, table]).fetchone() is not None
+
+
 def relation(alias: str, name: str) -> str:
     """SQL name of a table that :func:`table_names` listed."""
     schema, _, table = name.rpartition(".")
@@ -93,11 +99,7 @@ def read_tables(connection: duckdb.DuckDBPyConnection, alias: str) -> list[Table
     """The tables of a file as declared when it was published; bare files count as all data."""
     present = table_names(connection, alias)
     declared: dict[str, tuple[Any, ...]] = {}
-    published = connection.execute(
-        "select count(*) from duckdb_tables() where database_name = ? and table_name = ?",
-        [alias, TABLES_TABLE],
-    ).fetchone()
-    if published and published[0]:
+    if has_table(connection, alias, TABLES_TABLE):
         rows = connection.execute(
             f"select name, kind, key, volatile from {relation(alias, TABLES_TABLE)}"
         ).fetchall()

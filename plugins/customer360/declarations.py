@@ -49,11 +49,11 @@ def declared_sources(settings: Settings) -> list[SourceDeclaration]:
     ]
 
 
-def declared_destinations(settings: Settings) -> list[str]:
-    """Names of the company's destinations, from configuration alone."""
+def declared_destinations(settings: Settings, *, hourly: bool = False) -> list[str]:
+    """Names of the company's destinations (or the hourly ones), from configuration alone."""
     from customer360.activation.destinations import declared_names
 
-    return declared_names(settings)
+    return declared_names(settings, hourly=hourly)
 
 
 def check_day(settings: Settings, as_of: dt.date) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from customer360 import landing, quality_runs, state, trust, vault
 from customer360.config import Config, load_config
 from customer360.declarations import check_day
-from customer360.exceptions import Customer360Error, GateError
+from customer360.exceptions import BusyError, Customer360Error, GateError
 from customer360.lock import writer_lock
 from customer360.notify import Finding
 from customer360.run_status import DELIVER, INGEST, TAKEN_UP, ingest_id
@@ -251,8 +251,15 @@ def resolve_identities(settings: Settings, as_of: dt.date, run_id: str) -> dict[
 
 def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
     """Build every model that needs no score, on what :func:`resolve_identities` left."""
-    from customer360 import increments
-    from customer360.transform import LAST, PEOPLE, VAULT_FILE, WORKSPACE_FILE, run_dbt
+    from customer360 import increments, nearness
+    from customer360.transform import (
+        LAST,
+        PEOPLE,
+        VAULT_FILE,
+        WORKSPACE_FILE,
+        run_dbt,
+        whole_tables,
+    )
 
     config = load_config(settings)
     with _step(settings, run_id, "build_marts") as result:
@@ -279,6 +286,8 @@ def build_marts(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, An
         result |= run_dbt(
             settings, config, as_of, work_file, ["build", *selection], increment=bool(base)
         )
+        with connect(settings, work_file) as connection:
+            result["put_in_order"] = nearness.tidy(connection, whole_tables(settings))
     return result
 
 
@@ -304,10 +313,9 @@ def score(settings: Settings, as_of: dt.date, run_id: str) -> dict[str, Any]:
 
     with _scoring_step(settings, as_of, run_id, "score") as (result, given):
         engine = state.opened(settings)
+        personas.write_last_groups(given.connection, *_last_snapshot(settings, engine, as_of))
         told = {score.name: nightly.score_into(settings, engine, score, given) for score in SCORES}
         nightly.write_runs(given.connection, run_id, as_of, told)
-        last = _last_snapshot(settings, engine, as_of)
-        personas.write_last_groups(given.connection, *last)
         card = nightly.runs_card(run_id, as_of, told)
         write_card_into(card, settings.reports_dir / run_id / "models")
         result |= {
@@ -545,6 +553,24 @@ def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -
         result |= done.as_dict()
     findings = [asdict(finding) for finding in done.findings()]
     return {**result, "findings": findings} if findings else result
+
+
+def deliver_hour(settings: Settings, hour: dt.datetime, destination: str) -> dict[str, Any]:
+    """Send what the hours before ``hour`` have answered, beside what the night decided.
+
+    While a night is being built nothing is sent; the next hour, or the night, sends it then.
+
+    Raises:
+        GateError, DeliveryError: see :func:`deliver`.
+    """
+    engine = state.opened(settings)
+    run = state.last_published(engine, hour.date())
+    if run is None:
+        return {"destination": destination, "status": "held_back", "message": "nothing published"}
+    try:
+        return deliver(settings, run["as_of"], run["run_id"], destination)
+    except BusyError as error:
+        return {"destination": destination, "status": "held_back", "message": str(error)}
 
 
 def preview_delivery(

@@ -198,6 +198,27 @@ class AnswerHourStep(BaseOperator):
         return {**result, "seconds": round(time.monotonic() - started, 2)}
 
 
+class DeliverHourStep(BaseOperator):
+    """Sends one destination what the hour has answered; mapped over those that are hourly."""
+
+    template_fields = ("destination",)
+
+    def __init__(self, *, destination: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Call the library; receivers are reached by Airflow's Connections."""
+        from customer360 import pipeline
+
+        started = time.monotonic()
+        hour = hour_of(context["dag_run"])
+        reach.lend()
+        with told_plainly():
+            result = pipeline.deliver_hour(load_settings(), hour, self.destination)
+        return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
 class ExtractHourStep(ExtractStep):
     """Brings in what ``source`` has before the hour that is the run's partition key."""
 

@@ -5,14 +5,18 @@ import hashlib
 import hmac
 import json
 
+import duckdb
 import pytest
+from click.testing import CliRunner
 
 from customer360 import state
 from customer360.activation import outbox, sending, stops, to_parcels
+from customer360.activation.delivery_commands import sending as sending_commands
 from customer360.config import load_config
 from customer360.exceptions import (
     BusyError,
     ConfigError,
+    Customer360Error,
     ReceiverUnavailableError,
     SendingStoppedError,
 )
@@ -299,6 +303,99 @@ def test_a_row_whose_day_is_over_is_not_taken_back(world, receiver):
     assert receiver.requests[-1][1]["rows"][0]["change"] == "removed"
     done = world.send((), next_day, touch_plan=plan(("c", day_after)))
     assert done.counts == {"added": 1, "changed": 0, "removed": 0}
+
+
+def test_what_an_hour_plans_is_sent_at_once_and_stays_until_its_night(world, receiver):
+    next_day, day_after = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
+
+    def plan(*rows: tuple[str, dt.date, bool]) -> str:
+        listed = ", ".join(f"('{who}', '{who}', date '{on}', {made})" for who, on, made in rows)
+        return (
+            f"select * from (values {listed}) as plan(customer_id, touch_id, plan_on, is_planned)"
+        )
+
+    def hour(at: int, *rows: tuple[str, dt.date, bool]) -> None:
+        folder = world.settings.data_dir / "hourly" / f"{next_day}T{at:02}"
+        folder.mkdir(parents=True)
+        duckdb.sql(plan(*rows)).write_parquet(str(folder / "touch_plan.parquet"))
+        (folder / "_SUCCESS").touch()
+
+    def sent() -> list[tuple[str, str]]:
+        rows = [row for _, body, *_ in receiver.requests for row in body["rows"]]
+        return [(row["customer_id"], row["change"]) for row in rows]
+
+    world.declare(
+        **{"from": "touch_plan"}, where="is_planned", columns={}, passes="plan_on", hourly=True
+    )
+    night = world.publish((), DAY, touch_plan=plan(("a", next_day, True)))
+    world.deliver(night)
+    hour(14, ("b", next_day, True), ("c", next_day, False))
+    world.deliver(night)
+    hour(15, ("b", next_day, False), ("d", next_day, True))
+    world.deliver(night)
+    assert sent() == [("a", "added"), ("b", "added"), ("d", "added")]
+    assert world.deliver(night).status == "unchanged"
+    # The night after tells of its own day alone.
+    world.send((), next_day, touch_plan=plan(("e", day_after, True)))
+    assert sent()[3:] == [("e", "added")]
+
+
+def test_who_is_suppressed_stays_so_when_merged_or_split(world, receiver):
+    stops.suppress(world.engine, ["a"], stops.SUPPRESSED, "asked for it")
+    merged = (
+        "select unnest(['a', 'a']) as old_id, unnest(['b', 'c']) as new_id, "
+        "unnest(['merge', 'split']) as reason"
+    )
+    world.send([("b", "vip", 1), ("c", "vip", 1), ("d", "vip", 1)], customer_id_map=merged)
+    assert {who for who, _ in world.held()} == {"d"}
+    assert stops.allow(world.engine, ["a"]) == 1
+    world.send([("b", "vip", 1), ("c", "vip", 1), ("d", "vip", 1)], customer_id_map=merged)
+    assert {who for who, _ in world.held()} == {"b", "c", "d"}
+
+
+def test_only_known_customers_are_suppressed(world):
+    world.publish([("a", "vip", 1)], customers="select 'a' as customer_id")
+    done = CliRunner().invoke(sending_commands, ["suppress", "nobody", "--because", "x"])
+    assert isinstance(done.exception, Customer360Error)
+    assert "knows no customer nobody; nothing was changed" in str(done.exception)
+    assert stops.suppressed(world.engine) == []
+    done = CliRunner().invoke(sending_commands, ["suppress", "a", "--because", "x"])
+    assert done.exit_code == 0, done.output
+    assert stops.suppressed(world.engine) == [("a", "suppressed")]
+
+
+def test_wording_alone_is_not_told_again(world, receiver):
+    def rows(raised: str, words: str) -> str:
+        return (
+            f"select 'a' as customer_id, 'x' as segment, '{raised}' as raised_on, "
+            f"'{words}' as reason"
+        )
+
+    world.declare(columns={"raised_on": "care", "reason": "care"}, again_on=["raised_on"])
+    for raised, words in (("1", "7 days ago"), ("1", "8 days ago"), ("2", "9 days ago")):
+        world.send((), segment_members=rows(raised, words))
+    told = [row["reason"] for _, body, _ in receiver.requests for row in body["rows"]]
+    assert told == ["7 days ago", "9 days ago"]
+    world.declare(again_on=["nothing"])
+    with pytest.raises(ConfigError, match="again_on: 'nothing' is none of"):
+        world.send([("a", "vip", 1)])
+
+
+def test_a_column_arrives_under_its_name_whatever_it_is(world, receiver):
+    world.declare(columns={"reason": "care", "attempts": "care", "score": "care"})
+    rows = "select 'a' as customer_id, 'x' as segment, 'why' as reason, 3 as attempts, 1 as score"
+    world.send((), segment_members=rows)
+    ((_, body, _),) = receiver.requests
+    assert {"reason": "why", "attempts": 3, "score": 1}.items() <= body["rows"][0].items()
+    world.declare(columns={"quick": "care"})
+    with pytest.raises(ConfigError, match="'quick' is one of our own"):
+        world.send([("a", "vip", 1)])
+
+
+def test_only_the_touch_plan_has_hours(world):
+    world.declare(hourly=True)
+    with pytest.raises(ConfigError, match="hourly: an hour adds rows to touch_plan only"):
+        world.send([("a", "vip", 1)])
 
 
 def test_who_was_merged_is_removed_with_the_name_of_the_successor(world, receiver):

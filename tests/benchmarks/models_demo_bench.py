@@ -211,7 +211,7 @@ def _personas(sheet: Sheet, task: str, connection: duckdb.DuckDBPyConnection) ->
     for number in (1, 2, 3):
         frame = frames[days[0] + number * week]
         last = fit_personas(frame, last=last)
-        after = _members(last, frame)
+        after = _members(last, frame, frame["customer_id"].map(before))
         both = before.index.intersection(after.index)
         agreements.append(adjusted_rand_score(before[both], after[both]))
         before = after
@@ -229,5 +229,5 @@ def _personas(sheet: Sheet, task: str, connection: duckdb.DuckDBPyConnection) ->
         )  # fmt: skip
 
 
-def _members(groups: Any, frame: pd.DataFrame) -> pd.Series:
-    return pd.Series(np.asarray(groups.predict(frame)), index=frame["customer_id"])
+def _members(groups: Any, frame: pd.DataFrame, held: pd.Series | None = None) -> pd.Series:
+    return pd.Series(np.asarray(groups.predict(frame, held)), index=frame["customer_id"])

@@ -25,6 +25,7 @@ from customer360.identity import decisions
 from customer360.identity.commands import identity
 from customer360.settings import Settings, load_settings
 from tests.conftest import TOKEN_KEY
+from tests.pipeline.nights import extract_all
 
 SYSTEM = {
     "tills": "till",
@@ -55,8 +56,7 @@ class Life:
         """Take the day that has ended from every system into raw."""
         self.day = dt.date.fromisoformat(self.layout.clock.read_text().strip())
         run_id = f"run_{self.day}"
-        for source in self.config.sources.sources:
-            pipeline.extract(self.settings, source, self.day)
+        extract_all(self.settings, self.day)
         pipeline.begin(self.settings, self.day, run_id)
         self.totals.append(pipeline.load_raw(self.settings, self.day, run_id)["sources"])
         pipeline.audit(self.settings, self.day, run_id, "raw")

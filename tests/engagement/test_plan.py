@@ -41,12 +41,16 @@ def test_each_touch_that_is_not_made_says_why(desk):
                           "withdrawn_at": "2026-01-01"})  # fmt: skip
     desk.person("complains", "openid")
     desk.put("service_cases", {"customer_id": "complains", "topic": "quality", "status": "open"})
+    desk.person("left all", "openid")  # no consent to this channel is asked, but a no to all holds
+    desk.put("consents", {"customer_id": "left all", "purpose": "marketing", "channel": "all",
+                          "is_granted": False, "withdrawn_at": "2026-01-01"})  # fmt: skip
     desk.person("sated", "phone", consents=("sms",))
     desk.put("campaign_touches", {"customer_id": "sated", "channel": "sms", "sent_on": DAY})
     held = {who: why for (who, _), (_, why) in desk.plan().items()}
     assert held == {
         "nothing": "not_reachable",
         "withdrew": "no_consent",
+        "left all": "no_consent",
         "complains": "open_complaint",
         "sated": "cap",
     }

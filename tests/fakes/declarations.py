@@ -40,5 +40,5 @@ def check_day(settings: Settings, as_of: dt.date) -> None:
     """Every day is there."""
 
 
-def declared_destinations(settings: Settings) -> list[str]:
+def declared_destinations(settings: Settings, *, hourly: bool = False) -> list[str]:
     return ["crm"]

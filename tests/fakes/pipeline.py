@@ -84,6 +84,10 @@ def deliver(settings: Settings, as_of: dt.date, run_id: str, destination: str) -
     return _do(settings, f"deliver:{destination}", as_of=str(as_of), run_id=run_id)
 
 
+def deliver_hour(settings: Settings, hour: dt.datetime, destination: str) -> dict[str, Any]:
+    return _do(settings, f"deliver_hour:{destination}", as_of=hour.isoformat())
+
+
 def train(settings: Settings, as_of: dt.date, run_id: str, model: str) -> dict[str, Any]:
     return {"due": None, **_do(settings, f"train:{model}", as_of=str(as_of), run_id=run_id)}
 

@@ -20,7 +20,7 @@ import pytest
 
 from customer360 import pipeline
 from customer360.declarations import declared_destinations
-from customer360.demo.systems import company
+from customer360.demo.systems import company, postgres
 from customer360.demo.systems.layout import Layout
 from customer360.engagement.config import load_engagement
 from customer360.settings import Settings, load_settings
@@ -28,6 +28,7 @@ from tests.faults.living import ask
 from tests.pipeline.nights import extract_all
 
 DAYS = int(os.environ.get("CUSTOMER360_DAYS", "14"))
+WITHDRAWN_ON = min(5, DAYS - 1)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
@@ -127,17 +128,20 @@ def test_caps_consents_and_alerts_hold_at_the_receivers_for_fourteen_nights(tiny
 def live(layout: Layout) -> None:
     settings = load_settings()
     tool = Tool(layout.run / "hooks.sqlite")
-    obeyed, alerts, before = 0, 0, set()
+    obeyed, alerts, withdrawn, before = 0, 0, set(), set()
     for number in range(DAYS):
         if number:
             company.advance(layout, 1, lambda _: None)
         day = dt.date.fromisoformat(layout.clock.read_text().strip())
+        if number == WITHDRAWN_ON:
+            withdrawn = withdraw(settings, layout, sorted(before)[:5], day)
         told = night(settings, day, f"day_{number}")
         tool.take(day)
         print(day, told["touches"], {n: d["status"] for n, d in told.items() if "status" in d})
         audience = {customer for customer, _ in tool.held["audiences"]}
         refused = {row[0] for row in ask(settings, REFUSED)}
         assert not audience & refused, f"{day}: without consent"
+        assert withdrawn <= refused, f"{day}: what was said in the CRM is not known"
         obeyed += len(before & refused)
         before = audience
         check_touches(settings, tool, day)
@@ -152,9 +156,30 @@ def live(layout: Layout) -> None:
     assert not tool.taken_back_too_late
     assert tool.touches, "nothing was planned: nothing is shown"
     assert alerts, "no alert reached a sales person"
-    assert obeyed, "nobody took a consent back: nothing is shown"
+    assert obeyed >= len(withdrawn) > 0, "nobody took a consent back: nothing is shown"
     print(f"{len(tool.touches)} touches, {alerts} alerts a night in the CRM's list in sum, "
           f"{obeyed} consents taken back and obeyed in the same night")  # fmt: skip
+
+
+def withdraw(settings: Settings, layout: Layout, customers: list[str], day: dt.date) -> set[str]:
+    """In the CRM, before the night: no more offers by SMS to these customers; who has it there."""
+    records = dict(
+        ask(
+            settings,
+            "select substr(identifier_value, 13), customer_id from customer_identifiers "
+            "where identifier_type = 'record' and starts_with(identifier_value, 'crm.persons:') "
+            f"and customer_id in ({', '.join(repr(customer) for customer in customers)})",
+        )
+    )
+    server = postgres.open_server(layout, None)
+    with server.connect(server.database("crm")) as connection:
+        changed = connection.execute(
+            "update consents set status = 'withdrawn', withdrawn_at = %(at)s, "
+            "updated_at = %(at)s where purpose = '营销' and channel = 'sms' "
+            "and person_no = any(%(persons)s) returning person_no",
+            {"at": f"{day} 12:00", "persons": list(records)},
+        ).fetchall()
+    return {records[person] for (person,) in changed}
 
 
 def check_touches(settings: Settings, tool: Tool, day: dt.date) -> None:

@@ -15,7 +15,7 @@ from tests.pipeline.nights import contents, differing, night, rebuilt
 DAYS = 14
 UNDONE_ON = 7
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 
 def test_fourteen_days_sum_up_to_a_rebuild(tiny_company):

@@ -15,12 +15,12 @@ from customer360.scoring.features import read_features
 from customer360.settings import load_settings
 from tests.collect.test_demo_company import Life, load_config
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
 def weeks() -> Iterator[tuple[Life, Path, Path]]:
-    """The marts of a day and, after seven nights, those of a week later."""
+    """The marts of a day and, twelve nights later, those of then."""
     with (
         tempfile.TemporaryDirectory(prefix="c360-") as folder,
         pytest.MonkeyPatch.context() as patch,
@@ -33,7 +33,7 @@ def weeks() -> Iterator[tuple[Life, Path, Path]]:
         life = Life(layout, load_settings(), load_config(load_settings()))
         try:
             kept = []
-            for days in (0, 7):
+            for days in (0, 12):  # on the seventh day the campaign tool is down
                 for _ in range(days):
                     company.advance(layout, 1, lambda _: None)
                 life.collect()
@@ -81,13 +81,13 @@ def test_features_of_a_past_day_are_what_that_day_said(weeks):
         leaky = told_since(now, day, horizon)
     wrong = {each for each in then.keys() | since.keys() if then.get(each) != since.get(each)}
     leaked = {each for each in then.keys() | leaky.keys() if then.get(each) != leaky.get(each)}
-    assert leaked, "nobody merged in a week: the comparison would prove nothing"
+    assert leaked, "nobody merged: the comparison would prove nothing"
     assert not wrong, f"{len(wrong)} of {len(then)} differ; without beliefs {len(leaked)}"
 
 
 def test_a_customer_with_a_hundred_thousand_events_is_one_row(weeks):
     life, _, _ = weeks
-    marts = life.settings.work_dir / "after_7" / pipeline.MARTS_FILE
+    marts = life.settings.work_dir / "after_12" / pipeline.MARTS_FILE
     with duckdb.connect(str(marts)) as connection:
         busy = connection.execute("select min(customer_id) from customers").fetchall()[0][0]
         columns = [row[0] for row in connection.execute("describe customer_touchpoints").fetchall()]
@@ -102,7 +102,7 @@ def test_a_customer_with_a_hundred_thousand_events_is_one_row(weeks):
         connection.execute(
             f"insert into customer_touchpoints select {cells} from range(100000) numbers(n)"
         )
-    pipeline.score(life.settings, life.day, "after_7")
+    pipeline.score(life.settings, life.day, "after_12")
     transform.run_dbt(
         life.settings, life.config, life.day, marts,
         ["build", "--select", "churn_risk", "customer_360", "--exclude-resource-type", "unit_test"],

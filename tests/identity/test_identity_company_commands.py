@@ -65,6 +65,9 @@ def test_a_review_is_listed_decided_obeyed_and_taken_back(company):
     call("review", "accept", "call.tickets:ren", "crm.people:a", "--by", "vera")
     found = company.resolve("second")
     assert found["call.tickets:ren"] == found["crm.people:a"]
+    why = call("explain", "call.tickets:ren", "crm.people:a").output
+    assert "- decided by vera on " in why
+    assert ": one customer (`identity review undo 1` takes it back)" in why
     left = json.loads(call("review", "list", "--json").stdout)["reviews"]
     assert {frozenset((row["record_a"], row["record_b"])) for row in left} < asked
     assert "must_link call.tickets:ren crm.people:a" in call("review", "list", "--decided").output

@@ -77,6 +77,26 @@ def test_the_way_is_told_and_a_constant_begins_nowhere():
     )
 
 
+def test_a_count_begins_with_the_rows_that_are_counted():
+    wide = """
+        with bought as (select customer, count(*) as bills from "db"."main"."orders" group by all),
+        words as (
+            select customer, true as is_yes from "db"."main"."orders" where late is not null
+            union all select customer, false as is_yes from "db"."main"."orders"
+        )
+        select bought.bills, words.is_yes, 1 as one from bought join words using (customer)
+    """
+    nodes = {**MANIFEST["nodes"], "wide": node("wide", wide, "orders")}
+    warehouse = Warehouse({**MANIFEST, "nodes": nodes})
+    for column in ("bills", "is_yes"):
+        ways = warehouse.trace("wide", column)
+        assert {(way.source, way.source_table, way.source_column) for way in ways} == {
+            ("shop", "lines", "*"),
+            ("till", "lines", "*"),
+        }, column
+    assert warehouse.trace("wide", "one") == []
+
+
 def test_a_model_that_cannot_be_read_ends_the_way_and_says_so():
     nodes = {**MANIFEST["nodes"], "stg_till": node("stg_till", "select ) from", schema="staging")}
     nodes["stg_till"]["columns"] = {"cents": {}, "id": {}}

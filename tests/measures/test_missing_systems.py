@@ -27,7 +27,7 @@ SYSTEMS = (
 )  # fmt: skip
 
 FED_BY_ONE = {
-    "crm": ("leads", "deals", "consents"),
+    "crm": ("leads", "deals"),
     "shop": ("returns",),
     "loyalty": ("loyalty_accounts", "loyalty_transactions"),
     "tills": ("stores",),
@@ -240,12 +240,13 @@ def test_a_source_of_one_s_own_reaches_the_360_without_an_edit(whole, tmp_path, 
     folder.mkdir()
     for entity, sql in FAIR_MODELS.items():
         (folder / f"stg_fair__{entity}.sql").write_text(sql, encoding="utf-8")
-    known = duckdb.connect(str(whole.raw_path.parent / "systems" / "world" / "world.duckdb"),
+    name, mobile = duckdb.connect(str(whole.raw_path.parent / "systems" / "world" / "world.duckdb"),
                            read_only=True).execute(
-        "select mobile from crm.persons where mobile is not null and length(mobile) = 11 limit 1"
-    ).fetchall()[0][0]  # fmt: skip
+        "select full_name, mobile from crm.persons "
+        "where regexp_full_match(mobile, '1[0-9]{10}') limit 1"
+    ).fetchall()[0]  # fmt: skip
     (tmp_path / "visitors.csv").write_text(
-        f"no,name,mobile,deposit,came_at\n1,Visitor,{known},99.50,2026-06-29 10:00:00\n"
+        f"no,name,mobile,deposit,came_at\n1,{name},{mobile},99.50,2026-06-29 10:00:00\n"
         "2,Stranger,13911112223,10.00,2026-06-29 11:00:00\n",
         encoding="utf-8",
     )

@@ -85,13 +85,33 @@ def test_a_crowd_that_cannot_be_divided_within_the_bounds_is_said() -> None:
 def test_names_and_descriptions_say_what_sets_a_group_apart() -> None:
     frame, kind = company()
     clusters = fit_clusters(frame, FEATURES)
-    table = profile(frame, clusters).set_index("segment")
+    table = profile(frame, clusters, clusters.predict(frame)).set_index("segment")
     family = pd.Series(clusters.predict(frame)[kind == 2]).mode()[0]
     assert "high baby share" in table.loc[family, "name"]
     assert "baby share 0.6" in table.loc[family, "description"]
     assert "(all: " in table.loc[family, "description"]
     assert table["name"].is_unique
     assert table["customers"].sum() == len(frame)
+
+
+def test_who_lives_at_a_border_stays_and_who_has_clearly_moved_goes() -> None:
+    frame, _ = company()
+    clusters = fit_clusters(frame, FEATURES)
+    nearest = pd.Series(clusters.predict(frame))
+    strangers = pd.Series([pd.NA] * len(frame), dtype="Int64")
+    assert (clusters.predict(frame, strangers) == nearest).all()
+    gone = pd.Series(max(clusters.labels) + 1, index=frame.index)
+    assert (clusters.predict(frame, gone) == nearest).all()
+    # From the middle of one group to that of another, the border is passed later.
+    one, other = clusters.labels[:2]
+    groups = [frame[(nearest == label).to_numpy()][FEATURES] for label in (one, other)]
+    ends = [group.median().to_numpy() for group in groups]
+    steps = np.linspace(0.0, 1.0, 201)[:, None]
+    way = pd.DataFrame((1 - steps) * ends[0] + steps * ends[1], columns=FEATURES)
+    plain = clusters.predict(way)
+    held = clusters.predict(way, pd.Series(one, index=way.index))
+    assert held[-1] == other
+    assert (held == one).sum() > (plain == one).sum() > 0
 
 
 def test_missing_and_infinite_values_and_constant_columns_do_no_harm() -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from customer360 import increments, publish, transform
+from customer360 import increments, publish, state, transform
 from customer360.config import load_config
 from customer360.warehouse import connect
 from tests.conftest import LAST_DAY
@@ -48,6 +48,10 @@ def test_the_sum_of_days_is_what_a_rebuild_says(company, late_lines):
     assert night(settings, LAST_DAY, "second") is None
     summed = contents(settings)
     assert summed["orders"] != before["orders"]
+    steps = state.run_steps(state.engine(settings), "second")
+    assert [step["result"]["put_in_order"] for step in steps if step["step"] == "build_marts"] == [
+        {}
+    ]
     assert differing(summed, rebuilt(settings, LAST_DAY)) == []
 
 

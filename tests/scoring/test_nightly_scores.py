@@ -223,6 +223,24 @@ def test_a_channel_that_came_after_the_training_raises_an_alarm(whole, settings,
     assert any("push came after the training" in alarm for alarm in told["alarms"])
 
 
+def test_who_was_in_a_group_when_it_was_published_keeps_to_it(whole, settings, engine):
+    score = score_named("personas")
+    given = nightly.Given(whole, AS_OF, HORIZON)
+    nightly.train_if_needed(settings, engine, score, given)
+    sizes = "select persona, count(*) from scores.customer_personas group by all"
+    nightly.score_into(settings, engine, score, given)
+    before = dict(whole.execute(sizes).fetchall())
+    for name in before:
+        whole.execute(
+            "create or replace table scores.last_segments as "
+            "select customer_id, 'persona' as kind, ? as segment from scores.customer_personas",
+            [name],
+        )
+        nightly.score_into(settings, engine, score, given)
+        assert dict(whole.execute(sizes).fetchall())[name] > before[name]
+    whole.execute("drop table scores.last_segments")
+
+
 def test_what_the_last_snapshot_said_is_taken_over_where_it_said_it(tmp_path):
     snapshot = tmp_path / "old.duckdb"
     with duckdb.connect(str(snapshot)) as connection:

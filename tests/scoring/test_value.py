@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from customer360.exceptions import ModelError
 from customer360.scoring.commands import score
 from customer360.scoring.value import fit_value, score_value
+from models.value.evaluate import compare, shortfall
 from models.value.predict import tiers
 from models.value.season import season_factors
 from models.value.train import fit_interval, fit_level
@@ -123,6 +124,27 @@ def test_the_level_is_mended_without_changing_the_order():
     assert (np.argsort(mended) == np.argsort(raw)).all()
     upside_down = fit_level(raw, 20 - raw)
     assert upside_down.power == 1.0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_levels_keep_the_sum_of_few_and_uneven_amounts(seed):
+    """Cents of few customers: most buy nothing, one buys a car; the raw forecast is overfitted."""
+    random = np.random.default_rng(seed)
+    raw = np.exp(random.normal(11, 2, 900))
+    came = np.where(random.random(900) < 0.3, raw**0.3 * np.exp(random.normal(8, 1, 900)), 0.0)
+    assert fit_level(raw, came).apply(raw).sum() == pytest.approx(came.sum())
+
+
+def test_to_forecast_nothing_is_never_the_best_forecast():
+    random = np.random.default_rng(0)
+    came = np.where(random.random(400) < 0.2, np.exp(random.normal(10, 2, 400)), 0.0)
+    frame = pd.DataFrame({"future_orders": came > 0, "future_spend_cents": came})
+    rough = np.full(400, came.mean()) * random.uniform(0.5, 1.5, 400)
+    made = {target: {"nothing": came * 1e-6, "rough": rough} for target in ("orders", "spend")}
+    table = compare(frame, made)
+    errors = table[table["target"] == "spend"].set_index("forecast")["error"]
+    assert errors["nothing"] < errors["rough"]
+    assert shortfall(table, "spend").idxmin() == "rough"
 
 
 def test_intervals_hold_what_they_promise():

@@ -1,3 +1,5 @@
+{{ config(uncompressed='customer_id') }}
+
 -- One wide row a customer, in the order and the groups of the YAML. What to do next follows from the rest.
 select
     gathered.*,

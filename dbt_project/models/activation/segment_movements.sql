@@ -38,7 +38,9 @@ paired as (
         on
             past.customer_id = present.customer_id
             and past.kind = present.kind
-            and (past.kind <> 'rule' or past.segment = present.segment)
+            -- Comparisons alone: with an "or" DuckDB would compare every row with every row.
+            and coalesce(case when past.kind = 'rule' then past.segment end, '')
+            = coalesce(case when present.kind = 'rule' then present.segment end, '')
 )
 
 select

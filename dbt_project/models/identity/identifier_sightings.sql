@@ -45,7 +45,8 @@ select
     max(sightings.seen_on) as last_seen_on
 from sightings
 left join {{ ref('customer_records') }} as records
-    on sightings.identifier_type = 'record' and sightings.identifier_value = records.record_id
+    -- A condition on the left side alone would make DuckDB compare every row with every record.
+    on case when sightings.identifier_type = 'record' then sightings.identifier_value end = records.record_id
 where sightings.identifier_value is not null
 group by sightings.identifier_type, sightings.identifier_value, sightings.source, records.customer_id
 union all

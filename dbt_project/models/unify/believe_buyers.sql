@@ -89,7 +89,8 @@ believed as (
             spans.identifier_type = held.identifier_type
             and spans.identifier_value = held.identifier_value
             and spans.known_from >= held.known_from
-            and (held.known_to is null or spans.known_from < held.known_to)
+            -- Comparisons alone: with an "or" DuckDB would compare every row with every row.
+            and spans.known_from < coalesce(held.known_to, date '9999-12-31')
     group by spans.identifier_type, spans.identifier_value, spans.known_from, spans.known_to
 )
 

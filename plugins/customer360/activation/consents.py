@@ -16,6 +16,7 @@ import duckdb
 
 from customer360 import landing
 from customer360.config import Config
+from customer360.content import has_table
 from customer360.contracts import typed_value
 from customer360.exceptions import DeliveryError
 from customer360.macros import ENVIRONMENT, load_macros
@@ -47,16 +48,12 @@ def bring_up_to_date(
         built_at: moment at which the run of the snapshot began, in ISO form, UTC: what had landed
             by then is in it.
     """
-    has_mart = connection.execute(
-        "select 1 from duckdb_tables() where database_name = 'snapshot' and table_name = ?",
-        [ENTITY],
-    ).fetchone()
     connection.execute(
         f"create or replace temp table {NOW} (source varchar, consent_id varchar, "
         "customer_id varchar, purpose varchar, channel varchar, is_granted boolean, "
         "moment timestamp)"
     )
-    if not has_mart:
+    if not has_table(connection, "snapshot", ENTITY):
         return
     moment = (
         "coalesce(case when is_granted then captured_at else withdrawn_at end, captured_at, "

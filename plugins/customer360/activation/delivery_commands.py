@@ -10,8 +10,10 @@ from sqlalchemy import Engine, func, select
 from customer360 import state
 from customer360.activation import outbox, stops
 from customer360.activation.destinations import load_destinations, one_destination
+from customer360.content import ID_MAP_TABLE, attached, has_table
 from customer360.exceptions import Customer360Error
 from customer360.output import JSON_OPTION, print_json
+from customer360.publish import snapshot_path
 from customer360.settings import Settings, load_settings
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -155,8 +157,10 @@ def show(name: str, customer: str | None, status: str | None, limit: int, as_jso
     one_destination(settings, name)
     rows = [
         {**row, "object": row["object"].replace("\x1f", "|")}
-        for row in outbox.rows(engine, name, customer, status, limit)
+        for row in outbox.rows(engine, name, customer, status, limit + 1)
     ]
+    more = len(rows) > limit
+    rows = rows[:limit]
     if as_json:
         print_json({"destination": name, "rows": rows})
         return
@@ -169,6 +173,10 @@ def show(name: str, customer: str | None, status: str | None, limit: int, as_jso
             f"  run {row['run_id'] or '-'}  attempts {row['attempts'] or 0}"
             f"  {row['reason'] or row['answer'] or ''}"
         )
+    if more:
+        click.echo(f"and more: these are the first {limit}; --limit shows others", err=True)
+    elif not rows:
+        click.echo("the ledger has no such row", err=True)
 
 
 @delivery.command()
@@ -268,6 +276,37 @@ def suppress(customer_ids: tuple[str, ...], because: str) -> None:
     \b
     Example: customer360 sending suppress c8a42765f108275d1 --because "asked by phone"
     """
+    settings, engine = _open()
+    unknown = _unknown(settings, customer_ids)
+    if unknown:
+        raise Customer360Error(
+            f"the published snapshot knows no customer {', '.join(unknown)}; nothing was changed. "
+            "Take the id from a table of the snapshot; one of the past is found there too"
+        )
+    stops.suppress(engine, customer_ids, stops.SUPPRESSED, because)
+    click.echo(f"{len(set(customer_ids))} customers are sent nothing any more", err=True)
+
+
+@sending.command()
+@click.argument("customer_ids", nargs=-1, required=True)
+def allow(customer_ids: tuple[str, ...]) -> None:
+    """Take `suppress` back; what consents and purposes allow is sent again with the next run.
+
+    \b
+    Example: customer360 sending allow c8a42765f108275d1
+    """
     _, engine = _open()
-    stops.suppress(engine, customer_ids, "suppressed", because)
-    click.echo(f"{len(customer_ids)} customers are sent nothing any more", err=True)
+    click.echo(f"{stops.allow(engine, customer_ids)} suppressions are taken back", err=True)
+
+
+def _unknown(settings: Settings, customer_ids: tuple[str, ...]) -> list[str]:
+    """Ids that no customer of the published snapshot has, or ever had."""
+    with attached(settings, snapshot=snapshot_path(settings)) as connection:
+        tables = [("customers", "customer_id")]
+        if has_table(connection, "snapshot", ID_MAP_TABLE):
+            tables.append((ID_MAP_TABLE, "old_id"))
+        found: set[str] = set()
+        for table, column in tables:
+            query = f"select {column} from snapshot.{table} where {column} in (select unnest(?))"
+            found |= {row[0] for row in connection.execute(query, [list(customer_ids)]).fetchall()}
+    return [one for one in customer_ids if one not in found]

@@ -9,17 +9,23 @@ import string
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from customer360.config import Name, Strict, explain
+from customer360.config import Name, Strict, explain, read_document
 from customer360.exceptions import ConfigError
 from customer360.settings import Settings
 
 FILE = "destinations.yml"
 
-OWN_COLUMNS = ("customer_id", "change", "object", "written_by", "written_at")
+OWN_COLUMNS = (
+    "customer_id", "change", "object", "written_by", "written_at", "delivery_id", "successor_id",
+    "payload_hash", "received_hash", "key_hash", "quick", "received_quick", "own_attempts",
+    "own_reason",
+)  # fmt: skip
 """Names that a destination's own columns may not take."""
+
+HOURLY_TABLE = "touch_plan"
+"""The published table to which the hours of a day add rows before the next night does."""
 
 
 class Purpose(Strict):
@@ -92,6 +98,9 @@ class Common(Strict):
             ``person_no: crm.persons``; rows of customers without one are sent with null.
         passes: column of a day; a row of that day or an earlier one is past, and nobody is told
             that it has left (a tool cannot take back the call that it made). Goes with the key.
+        again_on: of ``columns``, those whose change is told; all without it. The others go along:
+            an alert whose wording counts days is one message, not one a day.
+        hourly: whether touches that an hour has planned are sent within it.
         connection: an Airflow Connection.
         is_on: false sends nothing and forgets nothing.
     """
@@ -104,6 +113,8 @@ class Common(Strict):
     columns: dict[Name, Name]
     identifiers: dict[Name, str] = Field(default_factory=dict)
     passes: Name | None = None
+    again_on: tuple[Name, ...] = ()
+    hourly: bool = False
     connection: Name | None = None
     guard: Guard = Guard()
     retry: Retry = Retry()
@@ -123,6 +134,11 @@ class Common(Strict):
         for name in named:
             if name in OWN_COLUMNS or named.count(name) > 1:
                 raise ValueError(f"column '{name}' is one of our own, or stands twice")
+        for name in self.again_on:
+            if name not in named:
+                raise ValueError(f"again_on: '{name}' is none of the destination's columns")
+        if self.hourly and self.source != HOURLY_TABLE:
+            raise ValueError(f"hourly: an hour adds rows to {HOURLY_TABLE} only")
         return self
 
 
@@ -302,23 +318,26 @@ def load_destinations(settings: Settings) -> Destinations:
     return _load(path, settings.company, stamp)
 
 
-def declared_names(settings: Settings) -> list[str]:
-    """Names alone, for those who read them again and again: nothing of them is checked."""
+def declared_names(settings: Settings, *, hourly: bool = False) -> list[str]:
+    """Names alone, for those who read them again and again: nothing of them is checked.
+
+    Args:
+        settings: whose.
+        hourly: only those that are sent what an hour has answered.
+    """
     path = settings.config_dir / FILE
     declared = _section(path, settings.company).get("destinations") if path.exists() else None
-    return list(declared) if isinstance(declared, dict) else []
+    if not isinstance(declared, dict):
+        return []
+    return [
+        name
+        for name, one in declared.items()
+        if not hourly or (isinstance(one, dict) and one.get("hourly") is True)
+    ]
 
 
 def _section(path: Path, company: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{FILE}{line}: not valid YAML") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{FILE}: must hold one section a company")
-    return document.get(company) or {}
+    return read_document(path).get(company) or {}
 
 
 @functools.lru_cache(maxsize=16)

@@ -25,6 +25,7 @@ from customer360.activation.destinations import (
 from customer360.activation.outbox import Outbox
 from customer360.activation.plan import count_rows
 from customer360.config import Config
+from customer360.engagement import hourly
 from customer360.exceptions import SendingStoppedError
 from customer360.notify import Finding
 from customer360.settings import Settings
@@ -118,6 +119,9 @@ def open_job(
 ) -> Job:
     """Attach the snapshot and judge who may be sent."""
     book.connection.execute(f"attach {literal(snapshot)} as snapshot (read_only)")
+    destination = one_destination(settings, name)
+    hours = hourly.planned_since(settings, as_of) if destination.hourly else []
+    planning.open_source(book.connection, name, destination, hours)
     run = state.get_run(engine, run_id)
     built_at = run["started_at"].isoformat() if run else ""
     job = Job(
@@ -126,7 +130,7 @@ def open_job(
         config=config,
         declared=load_destinations(settings),
         name=name,
-        destination=one_destination(settings, name),
+        destination=destination,
         snapshot=snapshot,
         as_of=as_of,
         run_id=run_id,
@@ -156,7 +160,7 @@ def make_plan(job: Job) -> tuple[planning.Plan, Delivered]:
     if plan.stopped:
         stops.stop_parts(job.engine, job.name, plan.stopped)
         # What nothing allows to stay leaves all the same.
-        job.connection.execute("delete from plan where change <> 'removed' or reason is null")
+        job.connection.execute("delete from plan where change <> 'removed' or own_reason is null")
         job.connection.execute("create or replace temp table plan as from plan order by all")
     said = Delivered(job.name, rows=plan.wanted, held=plan.held)
     return plan, said
@@ -198,7 +202,7 @@ def age(failures: list[dict[str, Any]], give_up_after: int) -> None:
 def planned_rows(job: Job, where: str) -> list[dict[str, Any]]:
     """Rows of the plan as the ledger names them."""
     rows = job.connection.execute(
-        f"select rowid, customer_id, object, attempts from plan {where}"
+        f"select rowid, customer_id, object, own_attempts from plan {where}"
     ).fetchall()
     names = ("place", "customer_id", "object", "attempts")
     return [dict(zip(names, row, strict=True)) for row in rows]
@@ -229,8 +233,8 @@ def keep(job: Job, condition: str, *, seal: bool = True) -> None:
         "case when coalesce(exceptions.status, 'acknowledged') = 'acknowledged' "
         "then payload_hash else received_hash end as received_hash, "
         "coalesce(exceptions.status, 'acknowledged') as status, "
-        "coalesce(exceptions.attempts, planned.attempts) as attempts, "
-        "coalesce(exceptions.reason, planned.reason) as reason, key_hash, "
+        "coalesce(exceptions.attempts, planned.own_attempts) as attempts, "
+        "coalesce(exceptions.reason, planned.own_reason) as reason, key_hash, "
         "case when coalesce(exceptions.status, 'acknowledged') = 'acknowledged' "
         "then quick else received_quick end as received_quick "
         "from (select rowid as place, * from plan) as planned "

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from customer360.activation import stops
 from customer360.activation.consents import NOW
 from customer360.activation.destinations import Purpose
+from customer360.content import ID_MAP_TABLE, has_table
 from customer360.warehouse import literal
 
 REFUSED = "refused_{purpose}"
@@ -36,6 +37,13 @@ def judge(
     known = stops.suppressed(engine)
     if known:
         connection.executemany("insert into suppressed values (?, ?)", known)
+        if has_table(connection, "snapshot", ID_MAP_TABLE):
+            # Whoever was merged away, or split, is still the person who is sent nothing.
+            connection.execute(
+                "insert into suppressed select known.new_id, suppressed.reason from suppressed "
+                f"inner join snapshot.{ID_MAP_TABLE} as known "
+                "on suppressed.customer_id = known.old_id"
+            )
     for name in dict.fromkeys(needed):
         refusals = ["select customer_id, reason, 1 as place from suppressed"]
         refusals += _refusals(connection, name, purposes[name], customers_sql)

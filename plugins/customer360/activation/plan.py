@@ -23,11 +23,14 @@ import duckdb
 from customer360.activation import consents, lawful, outbox, stops
 from customer360.activation.destinations import Destination, Destinations
 from customer360.activation.outbox import Outbox
-from customer360.content import ID_MAP_TABLE, read_tables
+from customer360.content import ID_MAP_TABLE, TableInfo, has_table, read_tables
 from customer360.exceptions import DeliveryError
 from customer360.warehouse import literal, quote
 
 CHANGES = ("added", "changed", "removed")
+SOURCE = "source_table"
+"""View of the table that a destination is sent of."""
+
 SEPARATOR = "\x1f"
 """Between the values of a key that has several columns beside customer_id."""
 
@@ -39,15 +42,21 @@ class Shape:
     Attributes:
         key: columns beside customer_id that tell a customer's rows apart.
         columns: name -> DuckDB type of everything that is sent, customer_id first.
+        again_on: columns whose change is told; all without it.
     """
 
     key: tuple[str, ...]
     columns: dict[str, str]
+    again_on: tuple[str, ...] = ()
 
     @property
     def payload(self) -> list[str]:
         """Columns that are no part of the key."""
         return [name for name in self.columns if name not in ("customer_id", *self.key)]
+
+    @property
+    def _compared(self) -> list[str]:
+        return [*self.again_on] or self.payload
 
     @property
     def _salt(self) -> str:
@@ -58,12 +67,12 @@ class Shape:
     @property
     def quick(self) -> str:
         """SQL for a number of the payload that DuckDB makes in no time."""
-        return f"hash({', '.join([self._salt, *map(quote, self.payload)])})"
+        return f"hash({', '.join([self._salt, *map(quote, self._compared)])})"
 
     @property
     def hashed(self) -> str:
         """SQL for a number of the payload that stays the same in every version: 63 bits of MD5."""
-        cells = [f"coalesce({quote(column)}::varchar, chr(30))" for column in self.payload]
+        cells = [f"coalesce({quote(column)}::varchar, chr(30))" for column in self._compared]
         text = f"concat_ws(chr(31), {', '.join([self._salt, *cells])})"
         return f"(md5_number_lower({text}) >> 1)::bigint"
 
@@ -95,19 +104,48 @@ class Plan:
         return sum(self.counts.values())
 
 
+def open_source(
+    connection: duckdb.DuckDBPyConnection, name: str, destination: Destination, hours: list[Path]
+) -> None:
+    """Make the view of what may be sent: a table of the attached ``snapshot``, and what hours plan.
+
+    Args:
+        connection: the image's.
+        name: of the destination.
+        destination: it.
+        hours: touch plans of hours since. An hour repeats, as held, what an earlier one planned;
+            only what it planned itself counts.
+
+    Raises:
+        DeliveryError: the snapshot has no such table.
+    """
+    table = _published(connection, name, destination).name
+    added = ", ".join(literal(file) for file in hours)
+    rows = f"union all by name from read_parquet([{added}]) where is_planned" if hours else ""
+    connection.execute(
+        f"create or replace temp view {SOURCE} as from snapshot.{quote(table)} {rows}"
+    )
+
+
+def _published(
+    connection: duckdb.DuckDBPyConnection, name: str, destination: Destination
+) -> TableInfo:
+    tables = {info.name: info for info in read_tables(connection, "snapshot")}
+    if destination.source not in tables:
+        raise DeliveryError(
+            f"destination {name}: the snapshot has no table {destination.source}; correct `from`"
+        )
+    return tables[destination.source]
+
+
 def find_shape(connection: duckdb.DuckDBPyConnection, name: str, destination: Destination) -> Shape:
     """The columns of a destination, checked against the attached ``snapshot``.
 
     Raises:
         DeliveryError: the snapshot has no such table or column, or the table no customers.
     """
-    tables = {info.name: info for info in read_tables(connection, "snapshot")}
-    info = tables.get(destination.source)
-    if info is None:
-        raise DeliveryError(
-            f"destination {name}: the snapshot has no table {destination.source}; correct `from`"
-        )
-    described = connection.execute(f"describe snapshot.{quote(info.name)}").fetchall()
+    info = _published(connection, name, destination)
+    described = connection.execute(f"describe {SOURCE}").fetchall()
     types = {str(row[0]): str(row[1]) for row in described}
     if "customer_id" not in types:
         raise DeliveryError(
@@ -126,7 +164,7 @@ def find_shape(connection: duckdb.DuckDBPyConnection, name: str, destination: De
     columns = {column: types[column] for column in ("customer_id", *key)}
     columns |= {column: types[column] for column in destination.columns}
     columns |= dict.fromkeys(destination.identifiers, "VARCHAR")
-    return Shape(key, columns)
+    return Shape(key, columns, destination.again_on)
 
 
 def judge(
@@ -141,7 +179,7 @@ def judge(
         book.engine,
         declared.purposes,
         [destination.purpose, *destination.columns.values()],
-        f"select distinct customer_id from snapshot.{quote(destination.source)}",
+        f"select distinct customer_id from {SOURCE}",
     )
 
 
@@ -194,7 +232,7 @@ def _make_wanted(
     where = f"where {destination.where}" if destination.where else ""
     refused = lawful.REFUSED.format(purpose=destination.purpose)
     is_refused = count_rows(connection, refused) > 0
-    rows = f"(select * from snapshot.{quote(destination.source)} {where}) as source_rows"
+    rows = f"(select * from {SOURCE} {where}) as source_rows"
     if is_refused:
         joins.append(f"anti join {refused} on source_rows.customer_id = {refused}.customer_id")
     connection.execute(
@@ -290,8 +328,8 @@ def _make_plan(
         + ", ".join([
             "differing.customer_id", "differing.object",
             "case when ledger.received_hash is null then 'added' else 'changed' end as change",
-            "differing.payload_hash", "ledger.received_hash", f"{attempts} as attempts",
-            "null::varchar as reason", "differing.key_hash", "differing.quick",
+            "differing.payload_hash", "ledger.received_hash", f"{attempts} as own_attempts",
+            "null::varchar as own_reason", "differing.key_hash", "differing.quick",
             "ledger.received_quick", "null::varchar as successor_id", *payload,
         ])
         + f" from {'differing' if known else f'({differing}) as differing'} "
@@ -318,11 +356,7 @@ def _make_plan(
 
 def _successors(connection: duckdb.DuckDBPyConnection) -> str:
     """old_id -> the one customer whom a tool that kept it finds there now."""
-    has_map = connection.execute(
-        "select 1 from duckdb_tables() where database_name = 'snapshot' and table_name = ?",
-        [ID_MAP_TABLE],
-    ).fetchone()
-    if not has_map:
+    if not has_table(connection, "snapshot", ID_MAP_TABLE):
         return "select null::varchar as old_id, null::varchar as new_id where false"
     return (
         f"select old_id, min(new_id) as new_id from snapshot.{ID_MAP_TABLE} "

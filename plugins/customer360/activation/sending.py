@@ -56,7 +56,8 @@ def dry_run(
         if out is not None:
             planning.write_rows(book.connection, plan.shape, out)
         rows = book.connection.execute(
-            "select * exclude (received_hash, key_hash, quick, received_quick) from plan limit 20"
+            "select * exclude (received_hash, key_hash, quick, received_quick, own_attempts, "
+            "own_reason), own_reason as because from plan limit 20"
         )
         names = [column[0] for column in rows.description or []]
         return plan, [dict(zip(names, row, strict=True)) for row in rows.fetchall()]

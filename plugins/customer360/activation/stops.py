@@ -86,6 +86,10 @@ def why_stopped(engine: Engine) -> RowMapping | None:
 # --- customers who are sent nowhere -------------------------------------------------------------
 
 
+SUPPRESSED = "suppressed"
+"""Kind of suppressions that people enter, and may take back."""
+
+
 def suppress(engine: Engine, customer_ids: Iterable[str], kind: str, because: str) -> None:
     """Send these customers nowhere from now on; what receivers hold of them is removed."""
     rows = [
@@ -98,6 +102,15 @@ def suppress(engine: Engine, customer_ids: Iterable[str], kind: str, because: st
         gone = delete(suppressions).where(suppressions.c.customer_id == bindparam("one"))
         connection.execute(gone, [{"one": row["customer_id"]} for row in rows])
         connection.execute(insert(suppressions), rows)
+
+
+def allow(engine: Engine, customer_ids: Iterable[str]) -> int:
+    """Take suppressions back; how many there were."""
+    with engine.begin() as connection:
+        gone = delete(suppressions).where(
+            suppressions.c.customer_id.in_(list(customer_ids)), suppressions.c.kind == SUPPRESSED
+        )
+        return connection.execute(gone).rowcount
 
 
 def suppressed(engine: Engine) -> list[tuple[str, str]]:

@@ -45,7 +45,8 @@ def deliver_files(job: Job, destination: FilesDestination) -> Delivered:
     intents = book.intend(
         job.run_id,
         [(plan.rows, None)],
-        "select customer_id, object, change, payload_hash, received_hash, attempts, reason, "
+        "select customer_id, object, change, payload_hash, received_hash, "
+        "own_attempts as attempts, own_reason as reason, "
         "0 as parcel from plan",
     )
     export = Export(

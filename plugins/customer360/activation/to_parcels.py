@@ -165,8 +165,8 @@ def _send_window(
     intents = book.intend(
         job.run_id,
         [(counts[each], zlib.compress(bodies[each], 1)) for each in kept],
-        "select customer_id, object, change, payload_hash, received_hash, attempts,"
-        " reason, parcel from plan inner join "
+        "select customer_id, object, change, payload_hash, received_hash, "
+        "own_attempts as attempts, own_reason as reason, parcel from plan inner join "
         f"(select * from (values {listed}) as parcels (parcel, first, last)) as parcels "
         "on plan.rowid >= first and plan.rowid < last "
         "where not exists (select 1 from exceptions where exceptions.place = plan.rowid) "
@@ -206,7 +206,7 @@ def _failures(
 ) -> list[dict[str, Any]]:
     """The rows of a parcel that were not taken."""
     rows = connection.execute(
-        f"select rowid, customer_id, object, attempts, {DELIVERY_ID} from plan "
+        f"select rowid, customer_id, object, own_attempts, {DELIVERY_ID} from plan "
         f"where rowid >= {first} and rowid < {last} and not exists "
         "(select 1 from exceptions where exceptions.place = plan.rowid)"
     ).fetchall()
@@ -235,7 +235,7 @@ def _failures(
 DELIVERY_ID = "left(md5(customer_id || '/' || object), 20)"
 """Names a row to its receiver: the same for one customer and object, run after run."""
 
-OWN = ("payload_hash", "received_hash", "attempts", "reason", "object", "key_hash", "quick",
+OWN = ("payload_hash", "received_hash", "own_attempts", "own_reason", "object", "key_hash", "quick",
        "received_quick", "successor_id")  # fmt: skip
 """Columns of the plan that are no business of the receiver's."""
 
@@ -311,7 +311,7 @@ def _withdrawn(job: Job, window: list[tuple[int, int]]) -> list[dict[str, Any]]:
     refused = lawful.REFUSED.format(purpose=job.destination.purpose)
     lower, upper = min(first for first, _ in window), max(last for _, last in window)
     rows = job.connection.execute(
-        f"select plan.rowid, plan.customer_id, object, attempts, {refused}.reason from plan "
+        f"select plan.rowid, plan.customer_id, object, own_attempts, {refused}.reason from plan "
         f"inner join {refused} on plan.customer_id = {refused}.customer_id "
         f"where plan.rowid >= {lower} and plan.rowid < {upper} and change <> 'removed'"
     ).fetchall()
@@ -334,7 +334,7 @@ def _pass_over(job: Job, own: list[dict[str, Any]]) -> None:
     places = ", ".join(str(row["place"]) for row in own)
     job.book.enter(
         "select plan.customer_id, plan.object, change, payload_hash, received_hash, "
-        "exceptions.status, plan.attempts, exceptions.reason from plan "
+        "exceptions.status, plan.own_attempts as attempts, exceptions.reason from plan "
         "inner join exceptions on plan.rowid = exceptions.place "
         f"where plan.rowid in ({places}) order by plan.customer_id, plan.object"
     )

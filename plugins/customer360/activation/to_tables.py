@@ -77,7 +77,8 @@ def _merge(job: Job, table: Any, rows: int, said: Delivered) -> None:
         ((sending_id, _),) = book.intend(
             job.run_id,
             [(rows, None)],
-            "select customer_id, object, change, payload_hash, received_hash, attempts, reason, "
+            "select customer_id, object, change, payload_hash, received_hash, "
+            "own_attempts as attempts, own_reason as reason, "
             "0 as parcel from plan",
             [key],
         )

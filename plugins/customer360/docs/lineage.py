@@ -26,6 +26,9 @@ TRACED = "customer_360"
 UNREAD = "unread"
 """Stands for the source where a model's SQL is more than sqlglot reads."""
 
+ROWS = "*"
+"""Stands for the column where what counts is which rows there are: a count, or a word for each."""
+
 Column = tuple[str, str]
 """(relation, column); a relation is ``schema.name``."""
 
@@ -36,6 +39,7 @@ class Lineage:
 
     Attributes:
         through: the models between, nearest to the mart first.
+        source_column: ``*`` where the column says how many rows there are, or that there is one.
         source, source_table: where it begins; ``source`` is ``identity`` where identity resolution
             says it, ``scores`` where a model does, ``meta`` where the raw layer does, ``unread``
             where the way cannot be followed further.
@@ -128,8 +132,10 @@ class Warehouse:
         roots = lineage(
             None, tree, schema, dialect=DIALECT, scope=scope, trim_selects=False, copy=False
         )
+        named = {cte.alias: cte.this for cte in tree.find_all(exp.CTE)}
         for name, root in roots.items():
-            self.made_of[relation, name] = {*_origins(root)}
+            self.made_of[relation, name] = {*_origins(root)} or {*_counted(root, named)}
+        self.made_of[relation, ROWS] = {*_rows(tree, named)}
 
 
 def trace(manifest: Mapping[str, Any], table: str = TRACED) -> list[Lineage]:
@@ -152,6 +158,32 @@ def _origins(root: Node) -> Iterator[Column]:
             yield f"{table.db}.{table.name}", node.name.rpartition(".")[2].strip('"')
         waiting += [each for each in node.downstream if id(each) not in seen]
         seen.update(id(each) for each in node.downstream)
+
+
+def _counted(root: Node, named: Mapping[str, exp.Expr]) -> Iterator[Column]:
+    """Rows that a column without columns behind it stands for: counted, or told apart by a word."""
+    waiting = [(root, False)]
+    while waiting:
+        node, is_one_of_several = waiting.pop()
+        waiting += [(each, len(node.downstream) > 1) for each in node.downstream]
+        if not node.downstream and (is_one_of_several or node.expression.find(exp.Count)):
+            yield from _rows(node.source, named)
+
+
+def _rows(query: exp.Expr, named: Mapping[str, exp.Expr]) -> Iterator[Column]:
+    """The tables whose rows a query has: what it selects from first, through names and brackets."""
+    if isinstance(query, exp.SetOperation):
+        for side in (query.left, query.right):
+            yield from _rows(_query(side), named)
+        return
+    first = query.find(exp.From)
+    begin = first.this if first else None
+    if isinstance(begin, exp.Subquery):
+        yield from _rows(_query(begin), named)
+    elif isinstance(begin, exp.Table) and begin.db:
+        yield f"{begin.db}.{begin.name}", ROWS
+    elif isinstance(begin, exp.Table) and begin.name in named:
+        yield from _rows(named[begin.name], {k: v for k, v in named.items() if k != begin.name})
 
 
 def _by_position(union: exp.SetOperation) -> None:

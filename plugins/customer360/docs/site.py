@@ -110,9 +110,22 @@ def _write_lineage(target: Path, ways: list[Lineage]) -> None:
         f"<p>From each column of <code>{TRACED}</code> to the columns of the source systems that "
         "it is made of, by the compiled SQL. Where the source is <code>identity</code>, identity "
         "resolution says it; <code>scores</code>: a model; <code>meta</code>: the raw layer's own "
-        'records. The same as a <a href="column_lineage.csv">CSV</a>.</p>'
+        "records; column <code>*</code>: what counts is which rows there are. The same as a "
+        '<a href="column_lineage.csv">CSV</a>.</p>'
     )
-    _page(target, "lineage.html", "Lineage", note + _table(columns, rows))
+    of_column: dict[str, list[Sequence[Any]]] = {}
+    for name, *way in rows:
+        of_column.setdefault(name, []).append(way)
+    shown = "".join(
+        f'<details id="{name}"><summary>{name}: {_sources_of(found)}</summary>'
+        f"{_table(columns[1:], found)}</details>"
+        for name, found in of_column.items()
+    )
+    _page(target, "lineage.html", "Lineage", note + shown)
+
+
+def _sources_of(ways: Iterable[Sequence[Any]]) -> str:
+    return html.escape(", ".join(sorted({str(source) for source, *_ in ways})))
 
 
 def _asked(connection: duckdb.DuckDBPyConnection) -> str:
@@ -143,13 +156,27 @@ def _measures() -> str:
 
 
 def _tables(manifest: dict[str, Any], snapshot: Path) -> str:
-    said = (
-        f"<p>Snapshot <code>{html.escape(snapshot.name)}</code>; every table and column of it:</p>"
-    )
-    parts = [said]
-    for node in sorted(manifest["nodes"].values(), key=lambda node: node["fqn"]):
-        if node["resource_type"] != "model" or "kind" not in node["meta"]:
-            continue
+    marts = [
+        node
+        for node in sorted(manifest["nodes"].values(), key=lambda node: node["fqn"])
+        if node["resource_type"] == "model" and "kind" in node["meta"]
+    ]
+    areas: dict[str, list[str]] = {}
+    for node in marts:
+        areas.setdefault(node["fqn"][-2], []).append(node["name"])
+    listed = [
+        (area, " ".join(f'<a href="#{name}">{name}</a>' for name in names))
+        for area, names in areas.items()
+    ]
+    parts = [
+        f"<p>Snapshot <code>{html.escape(snapshot.name)}</code>. Most questions begin with "
+        f'<a href="#{TRACED}">{TRACED}</a>, one row a customer, or with '
+        f'<a href="questions.html">a query that answers the like</a>.</p>',
+        "<table>",
+        *(f"<tr><th>{area}<td>{links}" for area, links in listed),
+        "</table>",
+    ]
+    for node in marts:
         meta = node["meta"]
         parts.append(
             f'<h2 id="{node["name"]}">{node["name"]}</h2><p>{html.escape(node["description"])} '

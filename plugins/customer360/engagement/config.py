@@ -9,12 +9,10 @@ import string
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from customer360.config import Name, Share, Strict, TimeZone
+from customer360.config import Name, Share, Strict, TimeZone, explain, read_document
 from customer360.engagement.calendars import FESTIVALS
-from customer360.exceptions import ConfigError
 from customer360.settings import Settings
 
 Days = Annotated[int, Field(ge=1, le=400)]
@@ -44,8 +42,8 @@ class Channel(Strict):
         response: probability of a response where nothing is known of the customer.
         hour: local hour at which a touch goes out where nothing is known of the customer.
         identifier: kind of identifier without which a customer cannot be reached.
-        consent: channel of the consent to marketing that it needs; None where following the
-            account is the consent, which the platform keeps.
+        consent: channel of the consent to marketing that it needs; without one it goes to
+            everybody who has not taken back the consent to all channels.
         capacity: most touches of marketing a day, such as calls that people can make.
     """
 
@@ -398,15 +396,8 @@ def load_engagement(settings: Settings) -> Engagement:
     path = settings.config_dir / "engagement.yml"
     if not path.exists():
         return Engagement()
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path.name}{line}: not valid YAML in UTF-8") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path.name}: must hold one section a company")
-    return parse_engagement(document.get(settings.company) or {}, settings.company, path)
+    section = read_document(path).get(settings.company) or {}
+    return parse_engagement(section, settings.company, path)
 
 
 def parse_engagement(section: dict[str, Any], company: str, path: Path) -> Engagement:
@@ -414,11 +405,4 @@ def parse_engagement(section: dict[str, Any], company: str, path: Path) -> Engag
     try:
         return Engagement.model_validate(section)
     except ValidationError as error:
-        lines = []
-        for item in error.errors(include_url=False, include_input=False):
-            place = ".".join(str(part) for part in (company, *item["loc"]))
-            message = item["msg"].removeprefix("Value error, ")
-            if item["type"] == "extra_forbidden":
-                message = "unknown key; take it out or correct its spelling"
-            lines.append(f"{path.name}: {place}: {message}")
-        raise ConfigError("\n".join(lines)) from None
+        raise explain(path, company, error) from None

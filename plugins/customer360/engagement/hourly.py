@@ -11,6 +11,7 @@ that the next night knows them. The same hour again decides the same.
 
 import datetime as dt
 import shutil
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -36,6 +37,8 @@ MARTS = (
     "channel_preference",
 )
 TRIGGER = "abandoned_cart"
+FOLDER = "%Y-%m-%dT%H"
+"""Name of the folder of an hour, which ends then."""
 
 
 def answer(
@@ -49,10 +52,10 @@ def answer(
     Returns:
         Counts.
     """
-    plan_on = (hour - dt.timedelta(microseconds=1)).date()
+    plan_on = _day_of(hour)
     as_of = plan_on - dt.timedelta(days=1)
     until = hour.replace(tzinfo=config.sources.zone).astimezone(dt.UTC).replace(tzinfo=None)
-    name = f"{hour:%Y-%m-%dT%H}"
+    name = hour.strftime(FOLDER)
     memory = Memory(engine, f"{HOURLY}{name}", as_of)
     only = rules.model_copy(
         update={
@@ -84,6 +87,20 @@ def answer(
             )
         (folder / "_SUCCESS").touch()
     return {"hour": name, "new_triggers": len(fired), "touches": len(planned.made)}
+
+
+def _day_of(hour: dt.datetime) -> dt.date:
+    """The day of an hour; the one that ends at midnight belongs to the day before."""
+    return (hour - dt.timedelta(microseconds=1)).date()
+
+
+def planned_since(settings: Settings, as_of: dt.date) -> list[Path]:
+    """Touch plans, as Parquet, of the hours after the night of ``as_of``."""
+    return [
+        done.with_name("touch_plan.parquet")
+        for done in sorted((settings.data_dir / "hourly").glob("*/_SUCCESS"))
+        if _day_of(dt.datetime.fromisoformat(done.parent.name)) > as_of
+    ]
 
 
 def _open(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

@@ -177,10 +177,17 @@ def _reached(channel: Channel) -> str:
 
 
 def _agreed(channel: Channel) -> str:
-    """Consent holds if the last word on the channel, or on all of them, was yes."""
+    """Consent holds if the last word on the channel, or on all of them, was yes.
+
+    A channel that needs none is still closed by a no to all of them.
+    """
+    of_channel = f"coalesce(channel, 'all') in ({literal(channel.consent or 'all')}, 'all')"
     if channel.consent is None:
-        return "true"
-    of_channel = f"channel in ({literal(channel.consent)}, 'all')"
+        return (
+            f"not coalesce(max(withdrawn_at) filter ({of_channel}) >= "
+            f"coalesce(max(captured_at) filter (is_granted and {of_channel}), "
+            "timestamp '1900-01-01'), false)"
+        )
     return (
         f"coalesce(max(captured_at) filter (is_granted and {of_channel}) > "
         f"coalesce(max(withdrawn_at) filter ({of_channel}), timestamp '1900-01-01'), false)"

@@ -7,10 +7,9 @@ What belongs here: the schema of that file and its defaults. What does not: the 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from customer360.config import Strict
+from customer360.config import Strict, explain, read_document
 from customer360.exceptions import ConfigError
 from customer360.settings import Settings
 
@@ -107,18 +106,9 @@ def load_identity_config(settings: Settings) -> IdentityConfig:
     path = settings.config_dir / "identity.yml"
     if not path.exists():
         return IdentityConfig()
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path.name}{line}: not valid YAML in UTF-8") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path.name}: must hold 'defaults' and one section a company")
+    document = read_document(path)
     sources = path.with_name("sources.yml")
-    known = document
-    if sources.exists():
-        known = yaml.load(sources.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    known = read_document(sources) if sources.exists() else document
     for section in document:
         if section != "defaults" and section not in known:
             raise ConfigError(
@@ -140,11 +130,4 @@ def parse_identity_config(document: dict[str, Any], company: str, path: Path) ->
     try:
         return IdentityConfig.model_validate(merged)
     except ValidationError as error:
-        lines = []
-        for item in error.errors(include_url=False, include_input=False):
-            place = ".".join(str(part) for part in (company, *item["loc"]))
-            message = item["msg"].removeprefix("Value error, ")
-            if item["type"] == "extra_forbidden":
-                message = "unknown key; take it out or correct its spelling"
-            lines.append(f"{path.name}: {place}: {message}")
-        raise ConfigError("\n".join(lines)) from None
+        raise explain(path, company, error) from None

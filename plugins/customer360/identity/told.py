@@ -10,7 +10,9 @@ from typing import Any
 
 import duckdb
 
+from customer360 import state
 from customer360.exceptions import ConfigError
+from customer360.identity import decisions
 from customer360.identity.engine import store_path
 from customer360.identity.explain import strongest_path
 from customer360.settings import Settings
@@ -109,6 +111,11 @@ def explain(settings: Settings, one: str, other: str) -> dict[str, Any]:
             "customer_b": customers[record_b],
             "compared": direct,
             "path": path,
+            "decided": [
+                dict(row)
+                for row in decisions.in_force(state.opened(settings))
+                if [row["record_a"], row["record_b"]] == sorted((record_a, record_b))
+            ],
         }
 
 
@@ -152,6 +159,11 @@ def report(found: dict[str, Any]) -> str:
             lines += describe(link)
     else:
         lines = [f"{pair} are two customers, {found['customer_a']} and {found['customer_b']}."]
+    lines += [
+        f"- decided by {row['decided_by']} on {row['decided_at']:%Y-%m-%d}: "
+        f"{_DECIDED[row['kind']]} (`identity review undo {row['decision_id']}` takes it back)"
+        for row in found["decided"]
+    ]
     shown = {(link["record_l"], link["record_r"], link["rule"]) for link in found["path"]}
     rest = [
         link
@@ -190,6 +202,7 @@ def describe(link: dict[str, Any]) -> list[str]:
     return lines
 
 
+_DECIDED = {"must_link": "one customer", "cannot_link": "two customers"}
 _DEGREES = {
     "same": "the same",
     "near": "a letter or two differ",

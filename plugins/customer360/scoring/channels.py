@@ -128,8 +128,11 @@ TOUCHES = """
 
 
 def read_touches(given: Given) -> pd.DataFrame:
-    """Touches until the day, as ``models.channels.train`` wants them."""
-    return given.connection.execute(
+    """Touches until the day, as ``models.channels.train`` wants them.
+
+    Names are categories: of five million touches each as a text of its own would be gigabytes.
+    """
+    told = given.connection.execute(
         f"""
         select customer_id, channel, responded::int as responded, sent_on,
             extract(hour from timezone(?, timezone('UTC', first_answered_at)))::double as hour
@@ -138,7 +141,8 @@ def read_touches(given: Given) -> pd.DataFrame:
         order by customer_id, sent_on, channel, responded, hour
         """,
         [given.zone, given.as_of],
-    ).df()
+    ).to_arrow_table()
+    return told.to_pandas(strings_to_categorical=True, date_as_object=False)
 
 
 def _unchecked(touches: pd.DataFrame, given: Given) -> ChannelModel:
@@ -157,7 +161,7 @@ def _unchecked(touches: pd.DataFrame, given: Given) -> ChannelModel:
 
 def _drift(model: ChannelModel, touches: pd.DataFrame) -> dict[str, float]:
     """How far the answer rate of the touches since the training is from what was learned."""
-    later = touches[touches["sent_on"].astype(str) > model.learned_until]
+    later = touches[touches["sent_on"] > pd.Timestamp(model.learned_until)]
     found = {}
     for name, prior in zip(model.channels, model.priors.channels, strict=True):
         rows = later[later["channel"] == name]

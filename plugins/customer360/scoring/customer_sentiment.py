@@ -5,6 +5,7 @@ forgotten: no table, log or report of ours holds one. What does not: the models
 (``models.sentiment``), and what to do about an unhappy customer.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ ENOUGH_RATED = 300
 """The company's own rated texts do from here on; the general model would say nothing new."""
 WINDOW_DAYS, MIN_DROP, MIN_TEXTS = 60, 0.4, 1
 GENERAL = "general"
+BATCH_TEXTS = 100_000
 
 CUSTOMERS = pa.schema(
     [
@@ -128,9 +130,6 @@ class Sentiment(NightlyScore):
         )
         if not self.is_wanted(given):
             return empty
-        said = _said(given)
-        if said.empty:
-            return empty
         alarms: tuple[str, ...] = ()
         model: Scorer
         if artefact is None:
@@ -141,11 +140,10 @@ class Sentiment(NightlyScore):
             )
         else:
             model = SentimentModel.from_artefact(artefact)
-        bodies = said.pop("body").tolist()
-        said["sentiment"] = np.round(predict(model, bodies), 6)
-        aspects = aspect_sentiment(model, bodies).round(6)
-        for aspect in ASPECTS:
-            said[f"{aspect}_sentiment"] = aspects[aspect].to_numpy()
+        parts = [_heard(model, part) for part in _said(given)]
+        if not parts:
+            return empty
+        said = pd.concat(parts, ignore_index=True)
         drift = {}
         if artefact is not None:
             since = pd.Timestamp(given.as_of) - pd.Timedelta(days=91)
@@ -216,9 +214,9 @@ def _recent(given: Given) -> list[str]:
     return [body or "" for (body,) in rows]
 
 
-def _said(given: Given) -> pd.DataFrame:
-    """What was written in the last two years, with its customer where we know it."""
-    return given.connection.execute(
+def _said(given: Given) -> Iterator[pd.DataFrame]:
+    """What was written in the last two years, with its customer where we know it, in batches."""
+    reader = given.connection.execute(
         f"""
         select
             texts.text_id as text_key,
@@ -234,7 +232,20 @@ def _said(given: Given) -> pd.DataFrame:
         order by text_key
         """,
         [given.as_of],
-    ).df()
+    ).to_arrow_reader(BATCH_TEXTS)
+    for batch in reader:
+        yield batch.to_pandas()
+
+
+def _heard(model: Scorer, said: pd.DataFrame) -> pd.DataFrame:
+    """What was written, with how it sounds in the place of its words; the same words once."""
+    which, bodies = pd.factorize(said.pop("body"))
+    texts = bodies.tolist()
+    said["sentiment"] = np.round(predict(model, texts), 6)[which]
+    aspects = aspect_sentiment(model, texts).round(6)
+    for aspect in ASPECTS:
+        said[f"{aspect}_sentiment"] = aspects[aspect].to_numpy()[which]
+    return said
 
 
 def _customers(said: pd.DataFrame, given: Given, version: str) -> pa.Table:

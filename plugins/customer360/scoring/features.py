@@ -20,6 +20,8 @@ from customer360.macros import load_macros
 from models.common.windows import Windows, plan_windows
 
 MAX_TRAINING_ROWS = 400_000
+WATCHED_ROWS = 100_000
+"""So many customers tell well enough whether a forecast came true."""
 MACRO_FILE = "customer_features.sql"
 BELIEFS = "order_beliefs"
 ID_MAP = "customer_id_map"
@@ -160,12 +162,36 @@ def training_rows(
     if content.first_on is None:
         raise ModelError(f"there are no orders until {as_of}; nothing to learn from")
     windows = plan_windows(content.first_on, as_of, horizon_days)
-    share = max(1, -(-content.customers * len(windows.origins) // max_rows))
-    sampled = orders
-    if share > 1:
-        sampled = f"(select * from {orders} where hash(customer_id) % {share} = 0)"
+    share = _share(content.customers * len(windows.origins), max_rows)
+    sampled = _sample(orders, share)
     table = read_features(connection, windows.origins, horizon_days, sampled, labels=True)
     return TrainingRows(windows, table.to_pandas(), content, share)
+
+
+def sampled_orders(
+    connection: duckdb.DuckDBPyConnection, orders: str, origins: int, max_rows: int
+) -> str:
+    """The orders, or those of a sample of customers whose rows at so many origins are few enough.
+
+    Returns:
+        A relation to select from.
+    """
+    (customers,) = connection.execute(
+        f"select count(distinct customer_id) from {orders}"
+    ).fetchall()[0]
+    return _sample(orders, _share(customers * origins, max_rows))
+
+
+def _share(rows: int, max_rows: int) -> int:
+    """One customer in so many is taken."""
+    return max(1, -(-rows // max_rows))
+
+
+def _sample(orders: str, share: int) -> str:
+    """By a hash of the id: the same customers at every origin and in every run."""
+    if share == 1:
+        return orders
+    return f"(select * from {orders} where hash(customer_id) % {share} = 0)"
 
 
 def feature_batches(

@@ -14,7 +14,13 @@ import pandas as pd
 import pyarrow as pa
 
 from customer360.exceptions import ModelError
-from customer360.scoring.features import feature_batches, orders_content, read_features
+from customer360.scoring.features import (
+    MAX_TRAINING_ROWS,
+    feature_batches,
+    orders_content,
+    read_features,
+    sampled_orders,
+)
 from customer360.scoring.nightly import Challenger, Given, NightlyScore, Scored, fill
 from customer360.warehouse import literal, transaction
 from models.common.metrics import count_in, stability
@@ -66,8 +72,9 @@ class Personas(NightlyScore):
                 "longer history"
             )
         fitted_on, judged_on = given.as_of - 2 * quarter, given.as_of - quarter
+        sampled = sampled_orders(given.connection, given.orders, 2, MAX_TRAINING_ROWS)
         frame = read_features(
-            given.connection, [fitted_on, judged_on], QUARTER_DAYS, given.orders, labels=True
+            given.connection, [fitted_on, judged_on], QUARTER_DAYS, sampled, labels=True
         ).to_pandas()
         days = pd.to_datetime(frame["as_of"]).dt.date
         before, later = frame[days == fitted_on], frame[days == judged_on]
@@ -110,6 +117,7 @@ class Personas(NightlyScore):
             )
         clusters = from_artefact(artefact)
         names = dict(zip(clusters.labels, clusters.names, strict=True))
+        held = _held(given, {name: number for number, name in names.items()})
         reference = artefact["reference"]
         counts = {name: np.zeros(len(one["counts"])) for name, one in reference.items()}
         batches, kept = [], []
@@ -117,10 +125,10 @@ class Personas(NightlyScore):
         for frame in feature_batches(
             given.connection, given.as_of, given.horizon_days, given.orders, made=given.features
         ):
-            number = clusters.predict(frame)
+            number = clusters.predict(frame, frame["customer_id"].map(held))
             for name in counts:
                 counts[name] += count_in(reference[name], frame[name].to_numpy(float))
-            kept.append(frame[columns])
+            kept.append(frame[columns].assign(number=number))
             batches.append(
                 fill(
                     [
@@ -134,16 +142,16 @@ class Personas(NightlyScore):
             )
         if not kept:
             return Scored(tables, version)
-        groups = profile(pd.concat(kept), clusters)
+        members = pd.concat(kept, ignore_index=True)
+        groups = profile(members, clusters, members["number"].to_numpy())
         described = groups.rename(columns={"segment": "persona_number"}).assign(
             model_version=version
         )
         described["persona_number"] = described["persona_number"].astype(np.int32)
         described["share"] = described["share"].round(6)
-        members = pa.Table.from_batches(batches, MEMBERS)
         return Scored(
             {
-                "customer_personas": members,
+                "customer_personas": pa.Table.from_batches(batches, MEMBERS),
                 "personas": pa.Table.from_pandas(
                     described[GROUPS.names], GROUPS, preserve_index=False
                 ),
@@ -152,6 +160,16 @@ class Personas(NightlyScore):
             {"groups": len(groups)},
             {name: stability(reference[name], counts[name]) for name in counts},
         )
+
+
+def _held(given: Given, numbers: dict[str, int]) -> pd.Series:
+    """customer_id -> the group that the last published snapshot knew, where there is still one."""
+    if not given.has("scores.last_segments"):
+        return pd.Series(dtype="Int64")
+    known = given.connection.execute(
+        "select customer_id, segment from scores.last_segments where kind = 'persona'"
+    ).df()
+    return known.set_index("customer_id")["segment"].map(numbers).astype("Int64")
 
 
 def write_last_groups(

@@ -1,3 +1,5 @@
+{{ config(uncompressed='customer_id') }}
+
 -- Who a customer is: the golden record in one row. Values of a person are tokens; the vault has the rest.
 with seen as (
     select

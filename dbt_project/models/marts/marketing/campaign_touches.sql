@@ -1,3 +1,5 @@
+{{ config(uncompressed='customer_id') }}
+
 -- What came of a campaign at one customer. Bought is what the rule of order_attributions credits.
 with sends as (
     select

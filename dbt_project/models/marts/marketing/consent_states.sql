@@ -44,7 +44,7 @@ spoken as (
         words.is_granted,
         words.said_at
     from words
-    left join channels on words.purpose = channels.purpose and words.channel = 'all'
+    left join channels on case when words.channel = 'all' then words.purpose end = channels.purpose
     where words.said_at < {{ cutoff() }}
 )
 

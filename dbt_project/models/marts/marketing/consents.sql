@@ -2,7 +2,8 @@
     materialized='incremental',
     piece="consent_key",
     fed_by={'union_consents': "source || '-' || consent_id"},
-    order_by='customer_id'
+    order_by='customer_id',
+    uncompressed='customer_id'
 ) }}
 
 select

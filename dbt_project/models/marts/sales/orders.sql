@@ -2,7 +2,8 @@
     materialized='incremental',
     piece="order_id",
     fed_by={'order_lines': 'order_id', 'union_orders': "source || '-' || order_id"},
-    order_by='customer_id, ordered_at'
+    order_by='customer_id, ordered_at',
+    uncompressed='customer_id'
 ) }}
 
 -- An order is its header and its lines; some sources have no headers, and a header may have no lines.

@@ -1,3 +1,5 @@
+{{ config(uncompressed='customer_id') }}
+
 with repaired as (
     select
         source,

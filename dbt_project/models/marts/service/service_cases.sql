@@ -1,3 +1,5 @@
+{{ config(uncompressed='customer_id') }}
+
 -- Working minutes are those of the service calendar (policies.yml, service.calendar): a question of
 -- the evening that is answered in the morning has waited since the doors opened.
 with talks as (
