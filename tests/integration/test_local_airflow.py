@@ -78,16 +78,18 @@ class Local:
     @staticmethod
     def end_of(client: Client, dag_id: str, run_id: str) -> str:
         while True:
-            (task,) = [task for task in client.tasks([run_id]) if task["dag_id"] == dag_id]
-            if task["state"] in FINAL:
-                return str(task["state"])
+            tasks = client.tasks([run_id])
+            states = {str(task["state"]) for task in tasks if task["dag_id"] == dag_id}
+            if states and states <= {*FINAL}:
+                return ", ".join(sorted(states))
             time.sleep(0.2)
 
     def break_steps(self, **faults: str) -> None:
         (self.fake / "faults.json").write_text(json.dumps(faults))
 
     def steps(self, key: str) -> list[str]:
-        lines = (self.fake / "steps.jsonl").read_text().splitlines()
+        told = self.fake / "steps.jsonl"
+        lines = told.read_text().splitlines() if told.exists() else []
         steps = [record["step"] for record in map(json.loads, lines) if record["as_of"] == key]
         # Challengers are trained beside the chain, at any moment after it has published.
         return [step for step in steps if not step.startswith("train:")]
