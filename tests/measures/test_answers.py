@@ -174,4 +174,5 @@ def test_answers_agree_with_each_other(asked):
     assert asked.told("28_checks_that_failed") == []
     assert [row for row in asked.told("26_sync_rate") if row[3] < 0.98] == []
     for name in QUESTIONS:
-        assert asked.told(name) or name == "28_checks_that_failed", name
+        # A small company may have none of these.
+        assert asked.told(name) or name in ("28_checks_that_failed", "30_odd_orders"), name
