@@ -4,8 +4,11 @@ from sqlalchemy import Engine
 from customer360.settings import Settings
 from tests.activation.receiver import Receiver
 from tests.activation.worlds import World
-from tests.collect.database_servers import mariadb_server, postgres_server  # noqa: F401, fixtures
+from tests.collect.database_servers import mariadb_server, postgres_server
 from tests.publish import company as publisher
+
+__all__ = ["mariadb_server", "postgres_server"]
+"""Fixtures of another folder that tests of this one name."""
 
 
 @pytest.fixture

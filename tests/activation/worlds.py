@@ -19,7 +19,10 @@ PURPOSES = {
     "offers": {"description": "Offers", "basis": "consent", "consent": "marketing",
                "channel": "sms"},
 }  # fmt: skip
-CONSENTS = "select * from (values {}) as c(source, consent_id, customer_id, purpose, channel, is_granted, captured_at, withdrawn_at)"  # noqa: E501, one query
+CONSENTS = (
+    "select * from (values {}) as told(source, consent_id, customer_id, purpose, channel, "
+    "is_granted, captured_at, withdrawn_at)"
+)
 NEXT = DAY + dt.timedelta(days=1)
 
 

@@ -1,1 +1,3 @@
-from tests.faults.living import tiny_company  # noqa: F401, a fixture
+from tests.faults.living import tiny_company
+
+__all__ = ["tiny_company"]
