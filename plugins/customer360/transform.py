@@ -60,7 +60,7 @@ def assemble(settings: Settings) -> Path:
 
     The project's own folder stays untouched: it may be read-only, or shared by companies.
     """
-    project = _assembled(settings)
+    project = settings.data_dir / "dbt" / "project"
     shutil.rmtree(project, ignore_errors=True)
     # dbt does not follow links to folders.
     shutil.copytree(
@@ -69,10 +69,6 @@ def assemble(settings: Settings) -> Path:
     generated = project / "models" / "staging" / GENERATED
     generated.write_text(dbt_sources(settings), encoding="utf-8")
     return project
-
-
-def _assembled(settings: Settings) -> Path:
-    return settings.data_dir / "dbt" / "project"
 
 
 def dbt_sources(settings: Settings) -> str:
@@ -288,9 +284,7 @@ def run_dbt(
     # The pages of the docs are made of what parsing leaves.
     manifest = _parsed(settings, rules) if arguments[0] != "docs" else None
     _listen(only_to_warnings=manifest is not None)
-    # What was parsed by the same rules was assembled by them too.
-    is_there = manifest is not None and _assembled(settings).is_dir()
-    project = _assembled(settings) if is_there else assemble(settings)
+    project = assemble(settings)
     told = dbt_vars(config, as_of)
     if increment:
         done, has_views = _brought_up_to_date(settings, marts.with_name(WORKSPACE_FILE), rules)
