@@ -16,11 +16,10 @@ import pyarrow as pa
 from customer360.registry import ModelVersion
 from customer360.scoring.features import (
     MAX_TRAINING_ROWS,
-    WATCHED_ROWS,
     feature_batches,
     read_features,
-    sampled_orders,
     training_rows,
+    what_came,
 )
 from customer360.scoring.nightly import Challenger, Given, NightlyScore, Scored
 from customer360.scoring.output import models_may_refuse
@@ -213,10 +212,7 @@ class Churn(NightlyScore):
         origin = given.as_of - timedelta(days=given.horizon_days)
         if date.fromisoformat(model.learned_until) > origin:
             return {"alarms": []}
-        sampled = sampled_orders(given.connection, given.orders, 1, WATCHED_ROWS)
-        frame = read_features(
-            given.connection, [origin], given.horizon_days, sampled, labels=True
-        ).to_pandas()
+        frame = what_came(given.connection, origin, given.horizon_days, given.orders)
         if frame.empty:
             return {"alarms": []}
         figures = evaluate(model, frame, given.threads).metrics

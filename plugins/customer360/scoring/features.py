@@ -162,36 +162,31 @@ def training_rows(
     if content.first_on is None:
         raise ModelError(f"there are no orders until {as_of}; nothing to learn from")
     windows = plan_windows(content.first_on, as_of, horizon_days)
-    share = _share(content.customers * len(windows.origins), max_rows)
-    sampled = _sample(orders, share)
+    sampled, share = sample(orders, content.customers * len(windows.origins), max_rows)
     table = read_features(connection, windows.origins, horizon_days, sampled, labels=True)
     return TrainingRows(windows, table.to_pandas(), content, share)
 
 
-def sampled_orders(
-    connection: duckdb.DuckDBPyConnection, orders: str, origins: int, max_rows: int
-) -> str:
-    """The orders, or those of a sample of customers whose rows at so many origins are few enough.
+def what_came(
+    connection: duckdb.DuckDBPyConnection, origin: date, horizon_days: int, orders: str
+) -> pd.DataFrame:
+    """Features and labels of a past origin, by which a model is watched; of a sample if many."""
+    customers = connection.execute(f"select count(distinct customer_id) from {orders}").fetchall()
+    sampled, _ = sample(orders, customers[0][0], WATCHED_ROWS)
+    return read_features(connection, [origin], horizon_days, sampled, labels=True).to_pandas()
+
+
+def sample(orders: str, rows: int, max_rows: int) -> tuple[str, int]:
+    """The orders, or those of one customer in so many that of ``rows`` few enough are left.
+
+    Customers are taken by a hash of their id, the same at every origin and in every run.
 
     Returns:
-        A relation to select from.
+        A relation to select from, and one customer in how many.
     """
-    (customers,) = connection.execute(
-        f"select count(distinct customer_id) from {orders}"
-    ).fetchall()[0]
-    return _sample(orders, _share(customers * origins, max_rows))
-
-
-def _share(rows: int, max_rows: int) -> int:
-    """One customer in so many is taken."""
-    return max(1, -(-rows // max_rows))
-
-
-def _sample(orders: str, share: int) -> str:
-    """By a hash of the id: the same customers at every origin and in every run."""
-    if share == 1:
-        return orders
-    return f"(select * from {orders} where hash(customer_id) % {share} = 0)"
+    share = max(1, -(-rows // max_rows))
+    chosen = f"(select * from {orders} where hash(customer_id) % {share} = 0)"
+    return (chosen if share > 1 else orders), share
 
 
 def feature_batches(

@@ -19,7 +19,7 @@ from customer360.scoring.features import (
     feature_batches,
     orders_content,
     read_features,
-    sampled_orders,
+    sample,
 )
 from customer360.scoring.nightly import Challenger, Given, NightlyScore, Scored, fill
 from customer360.warehouse import literal, transaction
@@ -72,7 +72,7 @@ class Personas(NightlyScore):
                 "longer history"
             )
         fitted_on, judged_on = given.as_of - 2 * quarter, given.as_of - quarter
-        sampled = sampled_orders(given.connection, given.orders, 2, MAX_TRAINING_ROWS)
+        sampled, _ = sample(given.orders, 2 * content.customers, MAX_TRAINING_ROWS)
         frame = read_features(
             given.connection, [fitted_on, judged_on], QUARTER_DAYS, sampled, labels=True
         ).to_pandas()

@@ -18,11 +18,10 @@ from customer360.exceptions import ModelError
 from customer360.registry import ModelVersion
 from customer360.scoring.features import (
     MAX_TRAINING_ROWS,
-    WATCHED_ROWS,
     feature_batches,
     read_features,
-    sampled_orders,
     training_rows,
+    what_came,
 )
 from customer360.scoring.nightly import Challenger, Given, NightlyScore, Scored, fill
 from customer360.scoring.output import models_may_refuse
@@ -307,10 +306,7 @@ class Value(NightlyScore):
         origin = given.as_of - timedelta(days=given.horizon_days)
         if date.fromisoformat(model.learned_until) > origin:
             return {"alarms": []}
-        sampled = sampled_orders(given.connection, given.orders, 1, WATCHED_ROWS)
-        frame = read_features(
-            given.connection, [origin], given.horizon_days, sampled, labels=True
-        ).to_pandas()
+        frame = what_came(given.connection, origin, given.horizon_days, given.orders)
         came = float(frame["future_orders"].sum()) if len(frame) else 0.0
         if not came:
             return {"alarms": []}
