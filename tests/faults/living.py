@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,29 @@ from customer360.demo.systems.layout import Layout
 from customer360.settings import Settings
 
 
-@pytest.fixture
-def tiny_company(monkeypatch) -> Iterator[Layout]:
+@contextmanager
+def living(seed: int) -> Iterator[Layout]:
     """Its systems run, and settings lead to it."""
-    with tempfile.TemporaryDirectory(prefix="c360-") as folder:
-        monkeypatch.setenv("COMPANY", "demo")
-        monkeypatch.setenv("CUSTOMER360_DATA", folder)
-        monkeypatch.setenv("CUSTOMER360_THREADS", "2")
+    with (
+        tempfile.TemporaryDirectory(prefix="c360-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("COMPANY", "demo")
+        patch.setenv("CUSTOMER360_DATA", folder)
+        patch.setenv("CUSTOMER360_THREADS", "2")
         layout = Layout(Path(folder) / "demo" / "systems")
-        company.start(layout, size="tiny", seed=7, report=lambda _: None)
+        company.start(layout, size="tiny", seed=seed, report=lambda _: None)
         try:
             yield layout
         finally:
             company.reset(layout)
+
+
+@pytest.fixture
+def tiny_company() -> Iterator[Layout]:
+    """One company a test."""
+    with living(seed=7) as layout:
+        yield layout
 
 
 def ask(settings: Settings, query: str) -> list[tuple[Any, ...]]:

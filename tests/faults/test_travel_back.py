@@ -1,7 +1,6 @@
 """Travelling back on the demo company: what a later warehouse says of a past day was true then."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import pytest
 
 from customer360 import pipeline, transform
 from customer360.demo.systems import company
-from customer360.demo.systems.layout import Layout
 from customer360.scoring.features import read_features
 from customer360.settings import load_settings
 from tests.collect.test_demo_company import Life, load_config
+from tests.faults.living import living
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
@@ -21,30 +20,19 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 @pytest.fixture(scope="module")
 def weeks() -> Iterator[tuple[Life, Path, Path]]:
     """The marts of a day and, twelve nights later, those of then."""
-    with (
-        tempfile.TemporaryDirectory(prefix="c360-") as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("COMPANY", "demo")
-        patch.setenv("CUSTOMER360_DATA", folder)
-        patch.setenv("CUSTOMER360_THREADS", "2")
-        layout = Layout(Path(folder) / "demo" / "systems")
-        company.start(layout, size="tiny", seed=3, report=lambda _: None)
+    with living(seed=11) as layout:
         life = Life(layout, load_settings(), load_config(load_settings()))
-        try:
-            kept = []
-            for days in (0, 12):  # on the seventh day the campaign tool is down
-                for _ in range(days):
-                    company.advance(layout, 1, lambda _: None)
-                life.collect()
-                run_id = f"after_{days}"
-                life.resolve(run_id)
-                pipeline.build_marts(life.settings, life.day, run_id)
-                kept.append(Path(folder) / f"{run_id}.duckdb")
-                shutil.copyfile(life.settings.work_dir / run_id / pipeline.MARTS_FILE, kept[-1])
-            yield life, kept[0], kept[1]
-        finally:
-            company.reset(layout)
+        kept = []
+        for days in (0, 12):  # on the seventh day the campaign tool is down
+            for _ in range(days):
+                company.advance(layout, 1, lambda _: None)
+            life.collect()
+            run_id = f"after_{days}"
+            life.resolve(run_id)
+            pipeline.build_marts(life.settings, life.day, run_id)
+            kept.append(life.settings.data_dir / f"{run_id}.duckdb")
+            shutil.copyfile(life.settings.work_dir / run_id / pipeline.MARTS_FILE, kept[-1])
+        yield life, kept[0], kept[1]
 
 
 def told_then(path: Path) -> dict[str, tuple[int, int]]:

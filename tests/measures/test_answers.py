@@ -1,7 +1,6 @@
 """The questions of the docs: what the snapshot answers is what the systems, and the truth, say."""
 
 import datetime as dt
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ import pytest
 
 from customer360 import pipeline
 from customer360.declarations import declared_sources
-from customer360.demo.systems import company
-from customer360.demo.systems.layout import Layout
 from customer360.docs.questions import FOLDER, answer, listed, questions
 from customer360.publish import snapshot_path
 from customer360.scoring import corpora
 from customer360.settings import load_settings
 from customer360.vault import vault_of
+from tests.faults.living import living
 from tests.measures import systems_answers as systems
 
 pytestmark = pytest.mark.timeout(900)
@@ -54,43 +52,32 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def asked() -> Iterator[Asked]:
-    with (
-        tempfile.TemporaryDirectory(prefix="c360-") as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("COMPANY", "demo")
-        patch.setenv("CUSTOMER360_DATA", folder)
-        patch.setenv("CUSTOMER360_THREADS", "2")
+    with living(seed=7) as layout, pytest.MonkeyPatch.context() as patch:
         reviews = corpora.corpus()  # a minute to learn from; no answer needs them all
         patch.setattr(corpora, "corpus", lambda: tuple(side[::12] for side in reviews))
-        layout = Layout(Path(folder) / "demo" / "systems")
-        company.start(layout, size="tiny", seed=7, report=lambda _: None)
-        try:
-            settings = load_settings()
-            as_of = dt.date.fromisoformat(layout.clock.read_text().strip())
-            for source in declared_sources(settings):
-                pipeline.extract(settings, source.name, as_of)
-            for step in (
-                pipeline.begin, pipeline.load_raw, pipeline.resolve_identities,
-                pipeline.build_marts,
-            ):  # fmt: skip
-                step(settings, as_of, "run")
-            pipeline.audit(settings, as_of, "run", "marts")
-            for step in (
-                pipeline.train_if_needed, pipeline.score, pipeline.build_scored_marts,
-                pipeline.engage,
-            ):  # fmt: skip
-                step(settings, as_of, "run")
-            pipeline.audit(settings, as_of, "run", "scores")
-            pipeline.publish(settings, as_of, "run")
-            published = snapshot_path(settings)
-            with (
-                duckdb.connect(str(published), read_only=True) as snapshot,
-                systems.open_systems(layout.root) as world,
-            ):
-                yield Asked(snapshot, world, vault_of(settings, published))
-        finally:
-            company.reset(layout)
+        settings = load_settings()
+        as_of = dt.date.fromisoformat(layout.clock.read_text().strip())
+        for source in declared_sources(settings):
+            pipeline.extract(settings, source.name, as_of)
+        for step in (
+            pipeline.begin, pipeline.load_raw, pipeline.resolve_identities,
+            pipeline.build_marts,
+        ):  # fmt: skip
+            step(settings, as_of, "run")
+        pipeline.audit(settings, as_of, "run", "marts")
+        for step in (
+            pipeline.train_if_needed, pipeline.score, pipeline.build_scored_marts,
+            pipeline.engage,
+        ):  # fmt: skip
+            step(settings, as_of, "run")
+        pipeline.audit(settings, as_of, "run", "scores")
+        pipeline.publish(settings, as_of, "run")
+        published = snapshot_path(settings)
+        with (
+            duckdb.connect(str(published), read_only=True) as snapshot,
+            systems.open_systems(layout.root) as world,
+        ):
+            yield Asked(snapshot, world, vault_of(settings, published))
 
 
 @pytest.mark.faults
@@ -114,9 +101,9 @@ def test_customers_and_what_they_do_are_near_the_truth_of_persons(asked):
     for month, share in asked.meant(systems.RETENTION):
         again, active = again + retention[month][0], active + retention[month][1]
         came += share * retention[month][1]
-        # One missed link of two records weighs much in a month of few.
-        near = 0.06 + 0.5 / retention[month][1] ** 0.5
-        assert retention[month][0] / retention[month][1] == pytest.approx(share, abs=near), month
+        # In a month of few, three customers are more than six of a hundred.
+        near = max(0.06 * retention[month][1], 3)
+        assert retention[month][0] == pytest.approx(share * retention[month][1], abs=near), month
     assert again == pytest.approx(came, abs=0.05 * active)
     reached = sum(row[4] for row in asked.told("20_campaigns"))
     persons = asked.meant(
@@ -131,7 +118,7 @@ def test_customers_and_what_they_do_are_near_the_truth_of_persons(asked):
         "select channel, count(distinct person_no) from world.crm.consents "
         "where purpose = '营销' and status = 'granted' group by channel"
     ):
-        assert agreed[channel] == pytest.approx(records, rel=0.15), channel
+        assert agreed[channel] == pytest.approx(records, rel=0.1), channel
 
 
 @pytest.mark.faults
@@ -172,7 +159,9 @@ def test_answers_agree_with_each_other(asked):
     ).fetchall()[0][0]
     assert sum(row[1] for row in asked.told("07_cohorts")) == bought
     assert asked.told("28_checks_that_failed") == []
-    assert [row for row in asked.told("26_sync_rate") if row[3] < 0.98] == []
+    for source, delivered, refused, on_time in asked.told("26_sync_rate"):
+        if delivered:
+            assert on_time == pytest.approx(1 - refused / delivered, abs=1e-4), source
     for name in QUESTIONS:
         # A small company may have none of these.
         assert asked.told(name) or name in ("28_checks_that_failed", "30_odd_orders"), name

@@ -3,7 +3,6 @@
 import datetime as dt
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,10 @@ import yaml
 
 from customer360 import pipeline, transform
 from customer360.declarations import declared_sources
-from customer360.demo.systems import company as demo
-from customer360.demo.systems.layout import Layout
 from customer360.publish import snapshot_path
 from customer360.settings import PROJECT, Settings, load_settings
 from tests.conftest import HOUSEHOLDS, LAST_DAY
+from tests.faults.living import living
 
 SYSTEMS = (
     "crm", "shop", "loyalty", "tills", "wechat", "site", "call_centre", "campaigns",
@@ -44,22 +42,11 @@ FED_BY_ONE = {
 @pytest.fixture(scope="module")
 def whole() -> Iterator[Settings]:
     """A small demo company of all ten systems, landed."""
-    with (
-        tempfile.TemporaryDirectory(prefix="c360-") as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("COMPANY", "demo")
-        patch.setenv("CUSTOMER360_DATA", folder)
-        patch.setenv("CUSTOMER360_THREADS", "2")
-        layout = Layout(Path(folder) / "demo" / "systems")
-        demo.start(layout, size="tiny", seed=11, report=lambda _: None)
-        try:
-            settings = load_settings()
-            for source in declared_sources(settings):
-                pipeline.extract(settings, source.name, day(settings))
-            yield settings
-        finally:
-            demo.reset(layout)
+    with living(seed=11):
+        settings = load_settings()
+        for source in declared_sources(settings):
+            pipeline.extract(settings, source.name, day(settings))
+        yield settings
 
 
 def day(settings: Settings) -> dt.date:
