@@ -23,7 +23,7 @@ import duckdb
 from customer360.activation import consents, lawful, outbox, stops
 from customer360.activation.destinations import Destination, Destinations
 from customer360.activation.outbox import Outbox
-from customer360.content import ID_MAP_TABLE, TableInfo, has_table, read_tables
+from customer360.content import ID_MAP_TABLE, has_table, read_tables
 from customer360.exceptions import DeliveryError
 from customer360.warehouse import literal, quote
 
@@ -119,32 +119,25 @@ def open_source(
     Raises:
         DeliveryError: the snapshot has no such table.
     """
-    table = _published(connection, name, destination).name
-    added = ", ".join(literal(file) for file in hours)
-    rows = f"union all by name from read_parquet([{added}]) where is_planned" if hours else ""
-    connection.execute(
-        f"create or replace temp view {SOURCE} as from snapshot.{quote(table)} {rows}"
-    )
-
-
-def _published(
-    connection: duckdb.DuckDBPyConnection, name: str, destination: Destination
-) -> TableInfo:
-    tables = {info.name: info for info in read_tables(connection, "snapshot")}
-    if destination.source not in tables:
+    if not has_table(connection, "snapshot", destination.source):
         raise DeliveryError(
             f"destination {name}: the snapshot has no table {destination.source}; correct `from`"
         )
-    return tables[destination.source]
+    added = ", ".join(literal(file) for file in hours)
+    rows = f"union all by name from read_parquet([{added}]) where is_planned" if hours else ""
+    connection.execute(
+        f"create or replace temp view {SOURCE} as from snapshot.{quote(destination.source)} {rows}"
+    )
 
 
 def find_shape(connection: duckdb.DuckDBPyConnection, name: str, destination: Destination) -> Shape:
-    """The columns of a destination, checked against the attached ``snapshot``.
+    """The columns of a destination, checked against what :func:`open_source` opened.
 
     Raises:
-        DeliveryError: the snapshot has no such table or column, or the table no customers.
+        DeliveryError: the table has no such column, no key, or no customers.
     """
-    info = _published(connection, name, destination)
+    tables = {info.name: info for info in read_tables(connection, "snapshot")}
+    info = tables[destination.source]
     described = connection.execute(f"describe {SOURCE}").fetchall()
     types = {str(row[0]): str(row[1]) for row in described}
     if "customer_id" not in types:
